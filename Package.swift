@@ -1,0 +1,24 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    // Every test runs with the checks; a release does without: they were 15 % of the instructions of a hit.
+    .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
+]
+
+let package = Package(
+    name: "pgcache",
+    targets: [
+
+        // Protocol: the wire, as bytes and values.
+        .target(name: "PGProtocol", path: "Sources/Protocol", swiftSettings: strict),
+        .testTarget(
+            name: "ProtocolTests", dependencies: ["PGProtocol"], path: "Tests/ProtocolTests",
+            swiftSettings: strict),
+    ],
+    swiftLanguageModes: [.v6]
+)
+
