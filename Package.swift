@@ -12,9 +12,20 @@ let strict: [SwiftSetting] = [
 let package = Package(
     name: "pgcache",
     targets: [
+        // Loop: descriptors, time, child processes, libpq. Knows no message and no SQL.
+        .target(
+            name: "CLoop", path: "Sources/Loop/CLoop",
+            linkerSettings: [.linkedLibrary("uring"), .linkedLibrary("cares"), .linkedLibrary("pq")]),
+        .target(
+            name: "Loop", dependencies: ["CLoop"], path: "Sources/Loop", exclude: ["CLoop"],
+            swiftSettings: strict),
 
         // Protocol: the wire, as bytes and values.
         .target(name: "PGProtocol", path: "Sources/Protocol", swiftSettings: strict),
+
+        .testTarget(
+            name: "LoopTests", dependencies: ["Loop"], path: "Tests/LoopTests",
+            swiftSettings: strict),
         .testTarget(
             name: "ProtocolTests", dependencies: ["PGProtocol"], path: "Tests/ProtocolTests",
             swiftSettings: strict),
