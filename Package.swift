@@ -23,11 +23,18 @@ let package = Package(
         // Protocol: the wire, as bytes and values.
         .target(name: "PGProtocol", path: "Sources/Protocol", swiftSettings: strict),
 
+        // CDC: the replication stream, as bytes and values.
+        .target(
+            name: "CDC", dependencies: ["PGProtocol"], path: "Sources/CDC", swiftSettings: strict),
+
         .testTarget(
             name: "LoopTests", dependencies: ["Loop"], path: "Tests/LoopTests",
             swiftSettings: strict),
         .testTarget(
             name: "ProtocolTests", dependencies: ["PGProtocol"], path: "Tests/ProtocolTests",
+            swiftSettings: strict),
+        .testTarget(
+            name: "CDCTests", dependencies: ["CDC", "PGProtocol"], path: "Tests/CDCTests",
             swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6]
