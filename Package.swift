@@ -1,6 +1,11 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
+/// libpg_query hands out PostgreSQL's own parse tree, so whoever imports it, directly or through
+/// another module, needs the server headers of PostgreSQL 15.
+let postgresHeaders = Context.environment["PG_INCLUDE_SERVER"]
+    ?? "/usr/include/postgresql/15/server"
+
 let strict: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
     .enableUpcomingFeature("ExistentialAny"),
@@ -8,6 +13,7 @@ let strict: [SwiftSetting] = [
     // Every test runs with the checks; a release does without: they were 15 % of the instructions of a hit.
     .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
 ]
+let withParser: [SwiftSetting] = strict + [.unsafeFlags(["-Xcc", "-I\(postgresHeaders)"])]
 
 let package = Package(
     name: "pgcache",
@@ -27,6 +33,16 @@ let package = Package(
         .target(
             name: "CDC", dependencies: ["PGProtocol"], path: "Sources/CDC", swiftSettings: strict),
 
+        // Cache: what may be cached, for whom, until when.
+        .target(
+            name: "CPgQuery", path: "Sources/Cache/CPgQuery",
+            cSettings: [.unsafeFlags(["-I\(postgresHeaders)"])],
+            linkerSettings: [.linkedLibrary("pg_query")]),
+        .target(name: "CXXHash", path: "Sources/Cache/CXXHash"),
+        .target(
+            name: "Cache", dependencies: ["PGProtocol", "CDC", "CPgQuery", "CXXHash"],
+            path: "Sources/Cache", exclude: ["CPgQuery", "CXXHash"], swiftSettings: withParser),
+
         .testTarget(
             name: "LoopTests", dependencies: ["Loop"], path: "Tests/LoopTests",
             swiftSettings: strict),
@@ -36,6 +52,9 @@ let package = Package(
         .testTarget(
             name: "CDCTests", dependencies: ["CDC", "PGProtocol"], path: "Tests/CDCTests",
             swiftSettings: strict),
+        .testTarget(
+            name: "CacheTests", dependencies: ["Cache", "CDC", "PGProtocol"],
+            path: "Tests/CacheTests", swiftSettings: withParser),
     ],
     swiftLanguageModes: [.v6]
 )

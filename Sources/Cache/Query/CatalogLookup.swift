@@ -1,0 +1,71 @@
+import PGProtocol
+
+/// A relation as a statement names it.
+public struct RelationName: Hashable, Sendable {
+    /// nil: to be found through the session's search path.
+    public var schema: String?
+    public var name: String
+
+    public init(schema: String?, name: String) {
+        self.schema = schema
+        self.name = name
+    }
+}
+
+/// What the catalog knows of a relation name.
+public enum RelationLookup: Equatable, Sendable {
+    /// Not loaded yet: to be asked from the origin.
+    case unknown
+    /// The origin has no such relation on this path.
+    case absent
+    case found(Relation)
+}
+
+/// One function of the origin, one of possibly several of the same name (pg_proc).
+public struct FunctionFact: Equatable, Sendable {
+    public var oid: OID
+    public var schema: String
+    /// pg_proc.provolatile: `i`mmutable, `s`table or `v`olatile.
+    public var volatility: UInt8
+    public var isAggregate: Bool
+    public var isWindow: Bool
+    public var returnsSet: Bool
+
+    /// PostgreSQL brought it: its body is known to do what the manual says.
+    public var isBuiltIn: Bool { oid.isBuiltIn }
+
+    public init(
+        oid: OID, schema: String, volatility: UInt8, isAggregate: Bool = false,
+        isWindow: Bool = false, returnsSet: Bool = false
+    ) {
+        self.oid = oid
+        self.schema = schema
+        self.volatility = volatility
+        self.isAggregate = isAggregate
+        self.isWindow = isWindow
+        self.returnsSet = returnsSet
+    }
+}
+
+/// What resolution asks of the catalog, seen through one session's search path.
+///
+/// Functions, operators and types are loaded whole before the first resolution; relations one by
+/// one. The answers about them ignore the search path on purpose: a name that exists outside of
+/// PostgreSQL's own objects in *any* schema is in doubt, so a change of path cannot mislead.
+public protocol CatalogLookup {
+    /// Through the session's search path when the name has no schema.
+    func relation(_ name: RelationName) -> RelationLookup
+    /// All schemas, all overloads; empty when there is none.
+    func functions(named name: String) -> [FunctionFact]
+    /// Any operator of that name that PostgreSQL did not bring, in any schema.
+    ///
+    /// Counts when both operands are types of PostgreSQL's own (pseudo-types included), enums or
+    /// domains. An extension's operator over its own base type may be left out: relations with
+    /// columns of such a type are forwarded for that, and nothing else brings a value of it.
+    /// Casts count as operators of every name: where a cast between two types of PostgreSQL's own
+    /// exists that PostgreSQL did not bring (pg_cast), this is true for all names.
+    func hasUserOperator(named name: String) -> Bool
+    /// Any type of that name that PostgreSQL did not bring, in any schema: base types, enums, domains,
+    /// ranges, row types of relations, and arrays of them (`_name`).
+    func isUserType(named name: String) -> Bool
+}

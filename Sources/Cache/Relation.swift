@@ -1,0 +1,93 @@
+import PGProtocol
+
+/// How the values of a column are compared when a row change meets a constraint.
+///
+/// Only what is certain to agree with PostgreSQL has a kind of its own; everything else is
+/// `opaque`, and whatever depends on it "may match" [I3].
+public enum ValueKind: UInt8, Equatable, Sendable {
+    /// int2, int4, int8, oid: compared as numbers, in order.
+    case integer
+    /// text, varchar under a deterministic collation: equal exactly if their bytes are equal.
+    /// Never ordered: that is the collation's business.
+    case text
+    /// uuid: 16 bytes, equal and ordered bytewise.
+    case uuid
+    case boolean
+    case opaque
+}
+
+/// A value that a constraint or a row change holds.
+public enum Value: Hashable, Sendable {
+    case integer(Int64)
+    case bytes([UInt8])
+}
+
+public struct Column: Equatable, Sendable {
+    public var name: String
+    /// pg_attribute.attnum, from 1, with gaps where columns were dropped.
+    public var number: Int16
+    public var type: OID
+    public var kind: ValueKind
+    /// Stored generated columns are not in the stream of PostgreSQL 15 [C2].
+    public var isGenerated: Bool
+    public var isNotNull: Bool
+
+    public init(
+        name: String, number: Int16, type: OID, kind: ValueKind, isGenerated: Bool, isNotNull: Bool
+    ) {
+        self.name = name
+        self.number = number
+        self.type = type
+        self.kind = kind
+        self.isGenerated = isGenerated
+        self.isNotNull = isNotNull
+    }
+}
+
+/// A relation of the origin as its catalog described it.
+///
+/// Columns are referred to by their position in `columns`, never by number or name.
+public struct Relation: Equatable, Sendable {
+    public var oid: OID
+    public var schema: String
+    public var name: String
+    /// pg_class.relkind: `r` table, `p` partitioned, `v` view, `m` materialized view, `f` foreign, …
+    public var kind: UInt8
+    /// pg_class.relpersistence: `p`ermanent, `u`nlogged, `t`emporary.
+    public var persistence: UInt8
+    public var hasRowSecurity: Bool
+    /// Takes part in inheritance or partitioning, as a parent or as a child.
+    public var isInherited: Bool
+    /// Rules other than a view's own could rewrite statements (pg_class.relhasrules).
+    public var hasRules: Bool
+    /// pg_class.relreplident: `d`, `n`, `f` or `i`.
+    public var replicaIdentity: UInt8
+    /// Live columns in order of their numbers.
+    public var columns: [Column]
+    /// Positions of the primary key's columns; empty without one.
+    public var primaryKey: [Int]
+    /// Positions of the columns that a DELETE or key-changing UPDATE carries.
+    public var identityColumns: [Int]
+    /// Every column has a type of PostgreSQL's own, or an enum or a domain over such.
+    public var hasOnlyKnownTypes: Bool
+
+    public init(
+        oid: OID, schema: String, name: String, kind: UInt8, persistence: UInt8,
+        hasRowSecurity: Bool, isInherited: Bool, hasRules: Bool, replicaIdentity: UInt8,
+        columns: [Column], primaryKey: [Int], identityColumns: [Int], hasOnlyKnownTypes: Bool
+    ) {
+        self.oid = oid
+        self.schema = schema
+        self.name = name
+        self.kind = kind
+        self.persistence = persistence
+        self.hasRowSecurity = hasRowSecurity
+        self.isInherited = isInherited
+        self.hasRules = hasRules
+        self.replicaIdentity = replicaIdentity
+        self.columns = columns
+        self.primaryKey = primaryKey
+        self.identityColumns = identityColumns
+        self.hasOnlyKnownTypes = hasOnlyKnownTypes
+    }
+}
