@@ -1,0 +1,234 @@
+/// One query for the origin: its text and its parameters, all in text format.
+///
+/// Values that come from names or from clients are always parameters, never part of the text.
+public struct OriginQuery: Equatable, Sendable {
+    public var sql: String
+    public var parameters: [String?]
+
+    public init(_ sql: String, _ parameters: [String?] = []) {
+        self.sql = sql
+        self.parameters = parameters
+    }
+}
+
+/// The SQL by which the catalog of the origin is read.
+///
+/// It runs as pgcache's own role, which may be an ordinary one, on PostgreSQL 13 to 17: nothing
+/// here reads pg_authid or needs a superuser. The role's search path is not trusted, so every
+/// function, type and *operator* is qualified; that is also why there is no IN, no `CASE x WHEN y`
+/// and no USING, which look `=` up by its bare name.
+enum CatalogQueries {
+    /// Operators by their full names.
+    static let equals = "OPERATOR(pg_catalog.=)"
+    static let differs = "OPERATOR(pg_catalog.<>)"
+    static let less = "OPERATOR(pg_catalog.<)"
+    static let atLeast = "OPERATOR(pg_catalog.>=)"
+    static let minus = "OPERATOR(pg_catalog.-)"
+    static let plus = "OPERATOR(pg_catalog.+)"
+
+    /// The first OID that is not PostgreSQL's own (FirstNormalObjectId).
+    static let firstUserOID = "'16384'::pg_catalog.oid"
+
+    /// Whether a namespace `alias` is neither a temporary nor a TOAST schema.
+    static func isLasting(_ alias: String) -> String {
+        "\(alias).nspname OPERATOR(pg_catalog.!~) '^pg_(toast$|temp_|toast_temp_)'::pg_catalog.text"
+    }
+
+    /// One row: what the origin is and who pgcache is there.
+    static let originFacts = """
+        SELECT d.oid, d.datname, pg_catalog.current_setting('server_version_num'),
+          pg_catalog.current_setting('wal_level'), pg_catalog.current_setting('server_encoding'),
+          pg_catalog.pg_is_in_recovery(), r.rolname, r.rolsuper, r.rolreplication, r.rolbypassrls
+        FROM pg_catalog.pg_database d, pg_catalog.pg_roles r
+        WHERE d.datname \(equals) pg_catalog.current_database() AND r.rolname \(equals) current_user
+        """
+
+    /// Functions, aggregates and procedures; those with `oid >= 16384` or the others.
+    static func functions(builtIn: Bool) -> String {
+        """
+        SELECT p.proname, p.oid, n.nspname, p.provolatile, p.prokind, p.proretset
+        FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid \(equals) p.pronamespace
+        WHERE p.oid \(builtIn ? less : atLeast) \(firstUserOID) AND \(isLasting("n"))
+        """
+    }
+
+    /// Rows (tag, name): `o` an operator, `t` a type that users made; `c` a cast between two types
+    /// of PostgreSQL's own that users made; `x` a function behind an operator or a cast of
+    /// PostgreSQL's own that not everyone may execute. The last two make statements mean, or need,
+    /// what resolution cannot see.
+    static let userNames = """
+        SELECT DISTINCT 'o', o.oprname::pg_catalog.text FROM pg_catalog.pg_operator o
+        WHERE o.oid \(atLeast) \(firstUserOID)
+        UNION ALL
+        SELECT DISTINCT 't', t.typname::pg_catalog.text
+        FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid \(equals) t.typnamespace
+        WHERE t.oid \(atLeast) \(firstUserOID) AND \(isLasting("n"))
+        UNION ALL
+        SELECT 'c', pg_catalog.format('%s as %s', pg_catalog.format_type(k.castsource, NULL),
+          pg_catalog.format_type(k.casttarget, NULL))
+        FROM pg_catalog.pg_cast k
+        WHERE k.oid \(atLeast) \(firstUserOID) AND k.castsource \(less) \(firstUserOID)
+          AND k.casttarget \(less) \(firstUserOID)
+        UNION ALL
+        SELECT 'x', p.proname::pg_catalog.text FROM pg_catalog.pg_proc p
+        WHERE p.oid \(less) \(firstUserOID) AND p.proacl IS NOT NULL
+          AND NOT pg_catalog.has_function_privilege('public'::pg_catalog.name, p.oid, 'EXECUTE') AND (
+          EXISTS (SELECT FROM pg_catalog.pg_operator o WHERE o.oprcode::pg_catalog.oid \(equals) p.oid)
+          OR EXISTS (SELECT FROM pg_catalog.pg_cast k WHERE k.castfunc \(equals) p.oid))
+        """
+
+    /// Types of PostgreSQL's own whose text depends on other objects: regproc, regclass, regtype
+    /// and their kin, and aclitem, which prints the names of roles.
+    static let typesThatNameObjects =
+        "'{24,2202,2203,2204,2205,2206,3734,3769,4089,4096,4191,1033}'::pg_catalog.oid[]"
+
+    /// Everything of `Relation` for pairs of schema (`$1`) and name (`$2`): a row per live column,
+    /// or one row without a column; a pair that names nothing has no OID.
+    ///
+    /// A primary key counts as such only where the stream would use it as replica identity: valid
+    /// and not deferrable (RelationGetIndexList in relcache.c). Included columns are not part of a
+    /// key.
+    static let relations = """
+        SELECT asked.schema, asked.name, c.oid, c.relkind, c.relpersistence, c.relrowsecurity,
+          c.relispartition OR c.relkind \(equals) 'p'::pg_catalog."char"
+            OR EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhparent \(equals) c.oid)
+            OR EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid \(equals) c.oid),
+          EXISTS (SELECT FROM pg_catalog.pg_rewrite w WHERE w.ev_class \(equals) c.oid
+            AND w.rulename \(differs) '_RETURN'::pg_catalog.name),
+          c.relreplident, a.attnum, a.attname, a.atttypid,
+          a.attgenerated \(differs) ''::pg_catalog."char", a.attnotnull,
+          COALESCE(l.collisdeterministic, true),
+          \(isKeyColumn("i.indisprimary")), \(isKeyColumn("i.indisreplident")), \(hasKnownType)
+        FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[]))
+          AS asked(schema, name)
+        LEFT JOIN pg_catalog.pg_namespace n ON n.nspname \(equals) asked.schema::pg_catalog.name
+        LEFT JOIN pg_catalog.pg_class c ON c.relnamespace \(equals) n.oid
+          AND c.relname \(equals) asked.name::pg_catalog.name
+        LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid \(equals) c.oid
+          AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped
+        LEFT JOIN pg_catalog.pg_collation l ON l.oid \(equals) a.attcollation
+        ORDER BY asked.schema, asked.name, a.attnum
+        """
+
+    /// Whether column `a` belongs to the key of an index of `c` that is marked by `flag`.
+    private static func isKeyColumn(_ flag: String) -> String {
+        """
+        EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid \(equals) c.oid AND \(flag)
+            AND i.indisvalid AND i.indisunique AND i.indimmediate AND i.indpred IS NULL
+            AND a.attnum \(equals) ANY ((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts \(minus) 1]))
+        """
+    }
+
+    /// Whether the type of column `a`, with its domains and arrays peeled off, is an enum or
+    /// PostgreSQL's own.
+    private static let hasKnownType = """
+        (WITH RECURSIVE layer(oid) AS (
+            SELECT a.atttypid
+            UNION ALL
+            SELECT CASE WHEN t.typtype \(equals) 'd'::pg_catalog."char" THEN t.typbasetype ELSE t.typelem END
+            FROM layer JOIN pg_catalog.pg_type t ON t.oid \(equals) layer.oid
+            WHERE t.typtype \(equals) 'd'::pg_catalog."char" OR \(isTrueArray))
+          SELECT pg_catalog.bool_and(
+            t.typtype \(equals) ANY ('{d,e}'::pg_catalog."char"[]) OR \(isTrueArray)
+            OR (t.oid \(less) \(firstUserOID) AND t.typtype \(equals) ANY ('{b,r,m}'::pg_catalog."char"[])
+              AND t.oid \(differs) ALL (\(typesThatNameObjects))))
+          FROM layer JOIN pg_catalog.pg_type t ON t.oid \(equals) layer.oid)
+        """
+    private static let isTrueArray = """
+        EXISTS (SELECT FROM pg_catalog.pg_type e
+              WHERE e.oid \(equals) t.typelem AND e.typarray \(equals) t.oid)
+        """
+}
+
+/// Text that PostgreSQL reads and writes: array literals and quoted identifiers.
+enum SQLText {
+    /// An array literal (manual, 8.15.2 Array Value Input): every element quoted.
+    static func array(_ elements: [String]) -> String {
+        var text = "{"
+        for (position, element) in elements.enumerated() {
+            if position > 0 { text += "," }
+            text += "\""
+            for character in element.unicodeScalars {
+                if character == "\"" || character == "\\" { text.unicodeScalars.append("\\") }
+                text.unicodeScalars.append(character)
+            }
+            text += "\""
+        }
+        return text + "}"
+    }
+
+    /// The elements of a one-dimensional array without NULLs as PostgreSQL prints it; nil if it is
+    /// not one.
+    static func elements(ofArray text: String) -> [String]? {
+        var elements: [String] = []
+        var element = String.UnicodeScalarView()
+        var isQuoted = false
+        var wasQuoted = false
+        var scalars = text.unicodeScalars.makeIterator()
+        guard scalars.next() == "{" else { return nil }
+        while let scalar = scalars.next() {
+            if isQuoted {
+                if scalar == "\\" {
+                    guard let escaped = scalars.next() else { return nil }
+                    element.append(escaped)
+                } else if scalar == "\"" {
+                    isQuoted = false
+                } else {
+                    element.append(scalar)
+                }
+                continue
+            }
+            switch scalar {
+            case "\"":
+                isQuoted = true
+                wasQuoted = true
+            case ",", "}":
+                let isEmpty = element.isEmpty && !wasQuoted
+                if scalar == "}" && isEmpty && elements.isEmpty {
+                    return scalars.next() == nil ? [] : nil
+                }
+                if isEmpty { return nil }
+                elements.append(String(element))
+                element = String.UnicodeScalarView()
+                wasQuoted = false
+                if scalar == "}" { return scalars.next() == nil ? elements : nil }
+            case "{":
+                return nil
+            default:
+                element.append(scalar)
+            }
+        }
+        return nil
+    }
+
+    /// A quoted identifier (manual, 4.1.1), for statements that a person is shown.
+    static func identifier(_ name: String) -> String { quoted(name, by: "\"") }
+
+    /// A string constant, under standard_conforming_strings, for statements that a person is shown.
+    static func literal(_ value: String) -> String { quoted(value, by: "'") }
+
+    private static func quoted(_ text: String, by quote: Unicode.Scalar) -> String {
+        var scalars = String.UnicodeScalarView([quote])
+        for scalar in text.unicodeScalars {
+            if scalar == quote { scalars.append(quote) }
+            scalars.append(scalar)
+        }
+        scalars.append(quote)
+        return String(scalars)
+    }
+
+    /// A boolean as PostgreSQL prints it; nil for anything else, NULL included.
+    static func boolean(_ text: String?) -> Bool? {
+        switch text {
+        case "t": true
+        case "f": false
+        default: nil
+        }
+    }
+
+    /// The byte of a "char" value; 0 for an empty one, nil for NULL.
+    static func character(_ text: String?) -> UInt8? {
+        guard let text else { return nil }
+        return text.utf8.first ?? 0
+    }
+}

@@ -1,0 +1,213 @@
+import PGProtocol
+
+/// The settings of a session that can alter the text or the meaning of a cached answer [K1, K3].
+///
+/// Read once, right after login, by `readSQL` in the client's own session, because a role, a
+/// database, a start-up packet and a configuration file can all set what no ParameterStatus
+/// reports. Two sessions with equal profiles read a statement alike and get the same bytes for it,
+/// unless their roles' rights differ; the role is therefore not part of a profile, and `$user` is
+/// already resolved in `searchPath`.
+///
+/// Left out on purpose: lc_messages (no message is ever cached), default_transaction_read_only (a
+/// cached answer never needs to write), planner settings (they alter only an order that was never
+/// promised), and timeouts. `search_path` itself is left out because what it resolves to is in.
+public struct Profile: Hashable, Sendable {
+    /// Existing schemas that the role may use, in order of search, pg_catalog included
+    /// (`current_schemas(true)`).
+    public let searchPath: [String]
+    /// Values of `Profile.settings` in that order, normalized; empty where the origin lacks the
+    /// setting.
+    public let values: [String]
+
+    /// Settings that split the cache. The origin may lack some: they came and went between 13 and
+    /// 17.
+    static let settings = [
+        "TimeZone", "timezone_abbreviations", "DateStyle", "IntervalStyle", "extra_float_digits",
+        "bytea_output", "client_encoding", "standard_conforming_strings", "lc_monetary", "lc_numeric",
+        "lc_time", "backslash_quote", "escape_string_warning", "quote_all_identifiers", "array_nulls",
+        "xmlbinary", "xmloption", "default_text_search_config", "row_security", "client_min_messages",
+        "operator_precedence_warning", "restrict_nonsystem_relation_kind",
+    ]
+    private static let positionOfDigits = settings.firstIndex(of: "extra_float_digits")
+    private static let positionOfEncoding = settings.firstIndex(of: "client_encoding")
+    private static let positionOfStrings = settings.firstIndex(of: "standard_conforming_strings")
+
+    /// Whether `\` in a plain string constant is an ordinary character: the parser must know.
+    public var standardConformingStrings: Bool {
+        Self.positionOfStrings.map { values[$0] } == "on"
+    }
+
+    /// pg_catalog first, and no schema that only this session sees.
+    static func isPlain(searchPath: [String]) -> Bool {
+        searchPath.first == "pg_catalog" && !searchPath.contains { $0.hasPrefix("pg_temp") }
+    }
+}
+
+/// What a session's first query of ours brought: its profile, whose it is, and whether it may use
+/// the cache.
+public struct ProfileReading: Equatable, Sendable {
+    public let profile: Profile
+    /// The role whose rights count: current_user. Not part of the profile.
+    public let role: String
+    public let sessionUser: String
+    /// Why the session's statements are forwarded; nil when they may be answered from the cache.
+    public let refusal: Refusal?
+
+    public var isCacheable: Bool { refusal == nil }
+
+    public enum Refusal: String, Equatable, Sendable {
+        case otherDatabase = "other_database"
+        /// Not READ COMMITTED, now or by default [S2].
+        case isolation
+        /// A temporary schema could shadow any name.
+        case temporarySchema = "temporary_schema"
+        /// Another schema is searched before pg_catalog, so no built-in name is sure.
+        case catalogNotFirst = "catalog_not_first"
+        /// `x = NULL` would mean `x IS NULL`.
+        case transformsNullEquals = "transform_null_equals"
+        /// Triggers and rules fire as on a replica.
+        case replicaRole = "session_replication_role"
+        /// Index scans may leave rows out at random.
+        case fuzzySearch = "gin_fuzzy_search_limit"
+        /// The constants of a statement are not the bytes that the stream carries, which are UTF-8.
+        case encoding = "client_encoding"
+        /// A name or value that is not valid UTF-8 could be mistaken for another.
+        case unreadable
+
+        public var forwardReason: ForwardReason {
+            self == .otherDatabase ? .otherDatabase : .sessionState
+        }
+    }
+}
+
+extension Profile {
+    /// Settings that decide whether a session may use the cache at all, with what they must be.
+    private static let required: [(name: String, value: String, refusal: ProfileReading.Refusal)] = [
+        ("transaction_isolation", "read committed", .isolation),
+        ("default_transaction_isolation", "read committed", .isolation),
+        ("transform_null_equals", "off", .transformsNullEquals),
+        ("session_replication_role", "origin", .replicaRole),
+        ("gin_fuzzy_search_limit", "0", .fuzzySearch),
+    ]
+
+    /// The statement that is sent in the client's session, as its role, before its first own one.
+    ///
+    /// One row. No operator and no unqualified function: the search path is the client's.
+    /// `missing_ok` lets one text serve all versions; pg_settings would cost several times a point
+    /// select.
+    public static let readSQL: String = {
+        let names = required.map(\.name) + ["server_encoding"] + settings
+        let columns = names.map { "pg_catalog.current_setting('\($0)', true)" }
+        return "SELECT pg_catalog.current_database(), session_user, current_user, "
+            + "pg_catalog.current_schemas(true)::pg_catalog.text, " + columns.joined(separator: ", ")
+    }()
+
+    /// Number of columns of that row.
+    public static let readColumnCount = 4 + required.count + 1 + settings.count
+
+    /// The row that `readSQL` brought.
+    /// - Parameter database: the one whose changes pgcache follows.
+    /// - Returns: nil when it is not such a row; the session then does not use the cache.
+    public static func parse(row: [String?], database: String) -> ProfileReading? {
+        guard row.count == readColumnCount, let currentDatabase = row[0], let sessionUser = row[1],
+            let role = row[2], let searchPath = row[3].flatMap(SQLText.elements(ofArray:))
+        else { return nil }
+        let requiredValues = row[4..<4 + required.count]
+        let serverEncoding = row[4 + required.count]
+        var values = row[(5 + required.count)...].map { $0 ?? "" }
+        // All values above 0 select the shortest exact form (manual, 20.11.2).
+        if let position = positionOfDigits, let digits = Int(values[position]), digits > 0 {
+            values[position] = "1"
+        }
+        let profile = Profile(searchPath: searchPath, values: values)
+
+        func refusal() -> ProfileReading.Refusal? {
+            if currentDatabase != database { return .otherDatabase }
+            if row.contains(where: { $0?.unicodeScalars.contains("\u{FFFD}") == true }) {
+                return .unreadable
+            }
+            let encoding = positionOfEncoding.map { values[$0] }
+            // SQL_ASCII as the client's encoding means that nothing is converted.
+            guard encoding == "UTF8" || (encoding == "SQL_ASCII" && serverEncoding == "UTF8") else {
+                return .encoding
+            }
+            for (setting, value) in zip(required, requiredValues) where value != setting.value {
+                return setting.refusal
+            }
+            if searchPath.contains(where: { $0.hasPrefix("pg_temp") }) { return .temporarySchema }
+            return isPlain(searchPath: searchPath) ? nil : .catalogNotFirst
+        }
+        return ProfileReading(
+            profile: profile, role: role, sessionUser: sessionUser, refusal: refusal())
+    }
+
+    /// Whether a ParameterStatus after login leaves the profile as it was read. Settings that the
+    /// server reports and that no answer depends on are named; all others count as a change of
+    /// profile.
+    public static func isHarmlessParameterStatus(_ name: String) -> Bool {
+        switch name {
+        case "application_name", "default_transaction_read_only", "in_hot_standby",
+            "integer_datetimes", "scram_iterations", "server_encoding", "server_version":
+            true
+        default:
+            false
+        }
+    }
+}
+
+/// Numbers for profiles, so that a key holds four bytes instead of thirty strings.
+///
+/// Owner: the cache store. Bounds: `max` profiles; a session whose profile finds no place forwards.
+/// Numbers are given once and never again, so a key made before `removeAll` matches nothing after
+/// it.
+public struct Profiles: Sendable {
+    public let max: Int
+    private var numbers: [Profile: UInt32] = [:]
+    private var next: UInt32 = 0
+
+    public init(max: Int = 1024) { self.max = max }
+
+    /// The profile's number; nil when there is no place for it.
+    public mutating func intern(_ profile: Profile) -> UInt32? {
+        if let number = numbers[profile] { return number }
+        guard numbers.count < max, next < .max else { return nil }
+        defer { next += 1 }
+        numbers[profile] = next
+        return next
+    }
+
+    public var count: Int { numbers.count }
+
+    /// Makes room; only together with everything that is keyed by a number.
+    public mutating func removeAll() { numbers.removeAll(keepingCapacity: true) }
+}
+
+/// Numbers for the names of roles, from 0. Those below 64 have a bit in a statement's record of
+/// rights; the others are asked for but never remembered there, so they forward [P1].
+///
+/// Owner: the cache store. Bounds: `max` roles.
+public struct Roles: Sendable {
+    public let max: Int
+    private var numbers: [String: UInt32] = [:]
+    private var names: [String] = []
+
+    public init(max: Int = 4096) { self.max = max }
+
+    /// The role's number; nil when there is no place for it.
+    public mutating func intern(_ name: String) -> UInt32? {
+        if let number = numbers[name] { return number }
+        guard names.count < max, let number = UInt32(exactly: names.count) else { return nil }
+        numbers[name] = number
+        names.append(name)
+        return number
+    }
+
+    public func name(_ number: UInt32) -> String? {
+        Int(number) < names.count ? names[Int(number)] : nil
+    }
+
+    /// The role's bit, for numbers below 64.
+    public static func bit(_ number: UInt32) -> UInt64? { number < 64 ? 1 << UInt64(number) : nil }
+
+    public var count: Int { names.count }
+}

@@ -1,0 +1,147 @@
+import Foundation
+import Testing
+
+@testable import Cache
+
+/// A throw-away PostgreSQL in a temporary folder, shared by the tests of this module that ask a real
+/// catalog. It listens on a Unix socket only, and ends with this process: its keeper, a shell, waits for
+/// the end of its standard input.
+final class CatalogOrigin: Sendable {
+    static let shared = Result { try CatalogOrigin() }
+
+    struct Failure: Error, CustomStringConvertible {
+        var description: String
+    }
+
+    let directory: String
+    private let keeper: Process
+    private let lifeline: Pipe
+
+    static let programs = "/usr/lib/postgresql/15/bin"
+    private static let fieldEnd = "\u{1f}"
+    private static let rowEnd = "\u{1e}"
+    private static let null = "\u{1d}"
+
+    init() throws {
+        directory = NSTemporaryDirectory() + "pgcache-catalog-" + UUID().uuidString.prefix(8)
+        keeper = Process()
+        lifeline = Pipe()
+        let output = Pipe()
+        let script = """
+            set -e; mkdir -m 700 '\(directory)'; cd '\(directory)'
+            trap '' INT
+            '\(Self.programs)/initdb' -D data -A trust -U postgres -E UTF8 --locale=C.UTF-8 >log 2>&1
+            '\(Self.programs)/pg_ctl' -D data -w -l log start >>log 2>&1 \
+              -o "-k '\(directory)' -c listen_addresses= -c fsync=off -c wal_level=logical -c autovacuum=off"
+            echo ready; cat >/dev/null
+            '\(Self.programs)/pg_ctl' -D data -w -m immediate stop >/dev/null 2>&1
+            cd /; rm -rf '\(directory)'
+            """
+        Self.prepare(keeper, ["/bin/sh", "-c", script])
+        keeper.standardInput = lifeline
+        keeper.standardOutput = output
+        try keeper.run()
+        let line = output.fileHandleForReading.availableData
+        guard String(decoding: line, as: UTF8.self) == "ready\n" else {
+            throw Failure(description: "PostgreSQL did not start in \(directory)")
+        }
+    }
+
+    /// PostgreSQL refuses to run as root.
+    private static func prepare(_ process: Process, _ command: [String]) {
+        let asOther = getuid() == 0 ? ["/usr/sbin/runuser", "-u", "postgres", "--"] : []
+        let words = asOther + command
+        process.executableURL = URL(fileURLWithPath: words[0])
+        process.arguments = Array(words.dropFirst())
+        process.currentDirectoryURL = URL(fileURLWithPath: "/")
+    }
+
+    /// A database of its own, so that tests do not meet.
+    func database(_ name: String = "d" + UUID().uuidString.prefix(8).lowercased()) throws -> Database {
+        _ = try Database(origin: self, name: "postgres", user: "postgres").run("CREATE DATABASE \(name)")
+        return Database(origin: self, name: name, user: "postgres")
+    }
+
+    struct Database {
+        let origin: CatalogOrigin
+        let name: String
+        let user: String
+
+        func asRole(_ role: String) -> Database {
+            Database(origin: origin, name: name, user: role)
+        }
+
+        /// Runs statements, which may hold what psql knows of, in one new session; the rows of all.
+        @discardableResult
+        func run(_ text: String) throws -> [[String?]] {
+            let process = Process()
+            CatalogOrigin.prepare(
+                process,
+                [
+                    "\(CatalogOrigin.programs)/psql", "-XAtq", "-h", origin.directory, "-U", user, "-d", name,
+                    "-F", CatalogOrigin.fieldEnd, "-R", CatalogOrigin.rowEnd,
+                    "-P", "null=\(CatalogOrigin.null)", "-v", "ON_ERROR_STOP=1", "-f", "-",
+                ])
+            let (input, output, errors) = (Pipe(), Pipe(), Pipe())
+            process.standardInput = input
+            process.standardOutput = output
+            process.standardError = errors
+            try process.run()
+            input.fileHandleForWriting.write(Data(text.utf8))
+            try input.fileHandleForWriting.close()
+            let answer = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+            let complaint = String(
+                decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+            process.waitUntilExit()
+            guard process.terminationStatus == 0 else { throw Failure(description: complaint) }
+            // psql ends each result with a newline, and separates its rows.
+            return answer.split(separator: "\n").flatMap { result in
+                result.components(separatedBy: CatalogOrigin.rowEnd).map { row in
+                    row.components(separatedBy: CatalogOrigin.fieldEnd).map {
+                        $0 == CatalogOrigin.null ? nil : $0
+                    }
+                }
+            }
+        }
+
+        /// Runs one of pgcache's own queries after `before`, in the same session, with a hostile search path.
+        func rows(_ query: OriginQuery, after before: String = "") throws -> [[String?]] {
+            func literal(_ value: String?) -> String {
+                value.map { "'" + $0.replacingOccurrences(of: "'", with: "''") + "'" } ?? "NULL"
+            }
+            guard !query.parameters.isEmpty else { return try run("\(before);\n\(query.sql);") }
+            let values = query.parameters.map(literal).joined(separator: ", ")
+            return try run("\(before);\nPREPARE asked AS \(query.sql);\nEXECUTE asked(\(values));")
+        }
+
+        /// A catalog with everything but relations loaded.
+        func loadedCatalog(relationsMax: Int = 100, namesMax: Int = 1000) throws -> Catalog {
+            var catalog = Catalog(relationsMax: relationsMax, namesMax: namesMax)
+            for request in catalog.bootstrapRequests() {
+                let answer = try rows(request.query)
+                #expect(catalog.absorb(answer, answering: request) == .used)
+            }
+            return catalog
+        }
+
+        /// The relation of that name as the catalog describes it.
+        func relation(_ schema: String?, _ name: String, searchPath: [String] = ["pg_catalog", "public"])
+            throws -> RelationLookup
+        {
+            var catalog = try loadedCatalog()
+            let wanted = RelationName(schema: schema, name: name)
+            let request = try catalog.ask([wanted], searchPath: searchPath)
+            let answer = try rows(request.query)
+            #expect(catalog.absorb(answer, answering: request) == .used)
+            return try #require(catalog.view(searchPath: searchPath)).relation(wanted)
+        }
+    }
+}
+
+extension Catalog {
+    /// Asks for names that are not known yet.
+    mutating func ask(_ names: [RelationName], searchPath: [String]) throws -> Request {
+        let request = request(names, searchPath: searchPath)
+        return try #require(request)
+    }
+}
