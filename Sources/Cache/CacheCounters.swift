@@ -1,0 +1,41 @@
+/// What the cache counts since its start. Plain numbers, written on the hot path.
+public struct CacheCounters: Sendable {
+    public var queries: UInt64 = 0
+    public var simpleQueries: UInt64 = 0
+    public var extendedQueries: UInt64 = 0
+    public var hits: UInt64 = 0
+    public var misses: UInt64 = 0
+    /// Parse messages that were answered here.
+    public var parsesAnswered: UInt64 = 0
+    /// Sessions that got the answer of another one's execution.
+    public var coalesced: UInt64 = 0
+    public var coalesceTimeouts: UInt64 = 0
+    /// Captures that T2 or C1 forbade.
+    public var capturesRefused: UInt64 = 0
+    public var statementsParsed: UInt64 = 0
+    public var schemaChanges: UInt64 = 0
+    public var streamLosses: UInt64 = 0
+    public var transactions: UInt64 = 0
+    public var inserts: UInt64 = 0
+    public var updates: UInt64 = 0
+    public var deletes: UInt64 = 0
+    public var truncates: UInt64 = 0
+    public var invalidations: UInt64 = 0
+    public var beats: UInt64 = 0
+
+    /// Statements forwarded, by the position of their reason in `ForwardReason.allCases`.
+    public private(set) var forwards = [UInt64](repeating: 0, count: ForwardReason.allCases.count)
+
+    mutating func forwarded(_ reason: ForwardReason) {
+        forwards[reason.position] &+= 1
+    }
+
+    public var forwardsTotal: UInt64 { forwards.reduce(0, &+) }
+}
+
+extension ForwardReason {
+    /// Its position in `allCases`: an enum without payloads is stored as that, in a byte. Its raw value would
+    /// have to be hashed, which takes longer than the whole routing of a statement.
+    @inline(__always)
+    var position: Int { Int(unsafeBitCast(self, to: UInt8.self)) }
+}

@@ -1,0 +1,65 @@
+import PGProtocol
+
+/// What the cache wants to know of the origin's catalog, in order; one question is under way at a time.
+///
+/// Bounded: `countMax`; a question that finds no room is asked again when it comes up again.
+struct Questions {
+    enum Subject {
+        case catalog(Catalog.Request)
+        case rights(RightsSubject)
+        case poll
+        /// Asked before the schema changed: whatever is answered may be old.
+        case stale
+    }
+
+    static let countMax = 10_000
+
+    private var waiting: [(Subject, OriginQuery)] = []
+    private var first = 0
+    private(set) var current: Subject?
+
+    var isEmpty: Bool { first == waiting.count }
+
+    /// False without room.
+    mutating func ask(_ subject: Subject, _ query: OriginQuery) -> Bool {
+        guard waiting.count - first < Questions.countMax else { return false }
+        waiting.append((subject, query))
+        return true
+    }
+
+    /// The next question to send; `answered` ends it.
+    mutating func next() -> OriginQuery? {
+        guard current == nil, first < waiting.count else { return nil }
+        let (subject, query) = waiting[first]
+        first += 1
+        if first == waiting.count {
+            waiting.removeAll(keepingCapacity: true)
+            first = 0
+        }
+        current = subject
+        return query
+    }
+
+    /// The schema has changed: what was asked before says nothing any more. A poll compares with what comes
+    /// later, so it may stay.
+    mutating func schemaChanged() {
+        waiting = waiting[first...].filter { if case .poll = $0.0 { true } else { false } }
+        first = 0
+        switch current {
+        case .catalog, .rights: current = .stale
+        case .poll, .stale, nil: break
+        }
+    }
+
+    mutating func answered() -> Subject? {
+        defer { current = nil }
+        return current
+    }
+}
+
+/// A role, and the objects that it must have rights on.
+struct RightsSubject: Hashable {
+    var role: UInt8
+    var relations: Set<OID>
+    var functions: Set<OID>
+}

@@ -1,0 +1,145 @@
+import PGProtocol
+
+/// Received changes that new snapshots of the origin may not see yet [T2].
+///
+/// The stream can deliver a commit before the origin shows it to anybody else: under synchronous
+/// replication for as long as the standby takes. A capture that begins in between would store the
+/// answer from before, and no second change would ever come. So each received transaction is
+/// remembered, with what its changes touch, until a snapshot of the origin shows it finished; a
+/// capture that begins meanwhile is stored only if nothing that is remembered `matches` it. (What is
+/// received later meets the capture in the dependency index [T1].)
+///
+/// Bounds: `changesMax` changes are kept row by row, beyond them a relation counts as wholly changed.
+/// Over `transactionsMax` transactions nothing more is kept: everything matches until `removeAll`, and
+/// `isOverfull` tells the owner that the stream is in doubt [T7].
+///
+/// Owner: the cache store.
+struct Visibility {
+    static let changesMax = 4096
+    static let transactionsMax = 1 << 20
+
+    private enum Proof {
+        /// Finished in a snapshot.
+        case transaction(UInt32)
+        /// Any snapshot that was asked for after the event.
+        case nextSnapshot(isAsked: Bool)
+    }
+    private struct Remembered {
+        var proof: Proof
+        var rows: [BoundChange]
+        var whole: [OID]
+        var isEverything = false
+    }
+    /// What is remembered of one relation.
+    private struct Touched {
+        var isWhole = false
+        var rows: [BoundChange] = []
+    }
+
+    private var remembered: [Remembered] = []
+    /// Derived from `remembered`.
+    private var touched: [OID: Touched] = [:]
+    private var isEverythingTouched = false
+    private(set) var changeCount = 0
+    private(set) var isOverfull = false
+
+    /// Nothing waits for a snapshot.
+    var isEmpty: Bool { remembered.isEmpty && !isOverfull }
+    var transactionCount: Int { remembered.count }
+
+    /// A transaction was received. `narrowID` is its number as the stream carries it.
+    mutating func received(
+        narrowID: UInt32, changes: [BoundChange], whollyChanged: Set<OID> = []
+    ) {
+        var rows: [BoundChange] = []
+        var whole = whollyChanged
+        for change in changes where !whole.contains(change.relation) {
+            if case .row = change.extent, changeCount + rows.count < Self.changesMax {
+                rows.append(change)
+            } else {
+                whole.insert(change.relation)
+            }
+        }
+        rows.removeAll { whole.contains($0.relation) }
+        guard !rows.isEmpty || !whole.isEmpty else { return }
+        remember(
+            Remembered(proof: .transaction(narrowID), rows: rows, whole: Array(whole)))
+    }
+
+    /// Something happened that may alter any answer, such as a change of schema. With the number of
+    /// its transaction it is forgotten when that is finished; without, by the next snapshot that is
+    /// asked for from now on.
+    mutating func rememberAll(narrowID: UInt32? = nil) {
+        remember(
+            Remembered(
+                proof: narrowID.map { .transaction($0) } ?? .nextSnapshot(isAsked: false), rows: [],
+                whole: [], isEverything: true))
+    }
+
+    /// The origin is being asked for a snapshot.
+    mutating func snapshotAsked() {
+        for index in remembered.indices {
+            if case .nextSnapshot = remembered[index].proof {
+                remembered[index].proof = .nextSnapshot(isAsked: true)
+            }
+        }
+    }
+
+    /// The answer to the last `snapshotAsked`. `isFinished` takes a transaction number of 32 bits, and
+    /// says whether the snapshot shows it ended.
+    mutating func snapshotArrived(isFinished: (UInt32) -> Bool) {
+        let before = remembered.count
+        remembered.removeAll { item in
+            switch item.proof {
+            case .transaction(let narrowID): isFinished(narrowID)
+            case .nextSnapshot(let isAsked): isAsked
+            }
+        }
+        guard remembered.count < before else { return }
+        touched.removeAll(keepingCapacity: true)
+        isEverythingTouched = false
+        changeCount = 0
+        for item in remembered { touch(item) }
+    }
+
+    /// Whether something that is remembered could alter the answer of a capture that begins now.
+    func matches(_ uses: [BoundUse]) -> Bool {
+        if isOverfull || isEverythingTouched { return true }
+        if touched.isEmpty { return false }
+        for use in uses {
+            guard let known = touched[use.relation] else { continue }
+            if known.isWhole || known.rows.contains(where: { $0.mayAlter(use) }) { return true }
+        }
+        return false
+    }
+
+    /// The tiers were emptied and the stream begins anew: its past is of no concern.
+    mutating func removeAll() { self = Visibility() }
+
+    private mutating func remember(_ item: Remembered) {
+        guard remembered.count < Self.transactionsMax else {
+            isOverfull = true
+            return
+        }
+        remembered.append(item)
+        touch(item)
+    }
+
+    private mutating func touch(_ item: Remembered) {
+        if item.isEverything { isEverythingTouched = true }
+        for relation in item.whole { touched[relation, default: Touched()].isWhole = true }
+        for change in item.rows { touched[change.relation, default: Touched()].rows.append(change) }
+        changeCount += item.rows.count
+    }
+}
+
+extension BoundChange {
+    /// Whether one of its images may satisfy all constraints of a use of its relation.
+    func mayAlter(_ use: BoundUse) -> Bool {
+        switch extent {
+        case .whole: true
+        case .row(let old, _, let new):
+            new.map(use.mayMatch) ?? false || old.map(use.mayMatch) ?? false
+        }
+    }
+}
