@@ -1,4 +1,5 @@
 // swift-tools-version: 6.2
+import Foundation
 import PackageDescription
 
 /// libpg_query hands out PostgreSQL's own parse tree, so whoever imports it, directly or through
@@ -15,8 +16,20 @@ let strict: [SwiftSetting] = [
 ]
 let withParser: [SwiftSetting] = strict + [.unsafeFlags(["-Xcc", "-I\(postgresHeaders)"])]
 
+/// Whatever is beside main.swift belongs to the library, and SwiftPM wants to be told each of it.
+let besideMain =
+    try FileManager.default.contentsOfDirectory(atPath: Context.packageDirectory + "/Sources/main")
+    .filter { $0 != "main.swift" }.sorted()
+
 let package = Package(
     name: "pgcache",
+    products: [.executable(name: "pgcache", targets: ["pgcache"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+    ],
     targets: [
         // Loop: descriptors, time, child processes, libpq. Knows no message and no SQL.
         .target(
@@ -43,6 +56,24 @@ let package = Package(
             name: "Cache", dependencies: ["PGProtocol", "CDC", "CPgQuery", "CXXHash"],
             path: "Sources/Cache", exclude: ["CPgQuery", "CXXHash"], swiftSettings: withParser),
 
+        // main: the shell as a library, and the executable whose only file is main.swift.
+        .target(
+            name: "CAdmin", path: "Sources/main/CAdmin",
+            linkerSettings: [.linkedLibrary("microhttpd")]),
+        .target(
+            name: "Shell",
+            dependencies: [
+                "Loop", "PGProtocol", "CDC", "Cache", "CAdmin",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "TOMLKit", package: "TOMLKit"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+            ],
+            path: "Sources/main", exclude: ["CAdmin", "main.swift"], swiftSettings: withParser),
+        .executableTarget(
+            name: "pgcache", dependencies: ["Shell"], path: "Sources/main",
+            exclude: besideMain, sources: ["main.swift"], swiftSettings: withParser),
+
         .testTarget(
             name: "LoopTests", dependencies: ["Loop"], path: "Tests/LoopTests",
             swiftSettings: strict),
@@ -55,6 +86,9 @@ let package = Package(
         .testTarget(
             name: "CacheTests", dependencies: ["Cache", "CDC", "PGProtocol"],
             path: "Tests/CacheTests", swiftSettings: withParser),
+        .testTarget(
+            name: "ShellTests", dependencies: ["Shell", "Loop", "PGProtocol", "CDC", "Cache"],
+            path: "Tests/ShellTests", swiftSettings: withParser),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -1,0 +1,132 @@
+/// Everything an operator can choose, checked and complete.
+///
+/// A plain value: who reads it needs no rules about sources or defaults. It is made by `SettingsLoader`, which
+/// takes each setting from the first of these that has it: an option of the command line, the TOML file, the
+/// environment (`PGCACHE_…`), the default. `SettingsTable` names every setting once.
+///
+/// Units are in the names: `…Bytes…` bytes, `…Milliseconds` milliseconds.
+public struct Settings: Equatable, Sendable {
+    /// The database behind this proxy, and pgcache's own role there.
+    public var origin = Endpoint()
+    /// Where the change stream comes from; each field that was not given is the origin's.
+    public var replication = Endpoint()
+    public var cdc = ChangeStream()
+    public var listen = Listen()
+    public var metrics = Metrics()
+    public var memo = Memo()
+    /// Bounds all tiers together; nil where it was not given.
+    public var cacheBytesMax: Int?
+    /// `table` or `schema.table` in lower case; empty allows every table.
+    public var allowedTables: [String] = []
+    /// Longer texts are forwarded without a look at them.
+    public var statementBytesMax = 64 << 10
+    /// Statements that are remembered as classified.
+    public var statementsMax = 50_000
+    /// Clients at once; one more gets SQLSTATE 53300.
+    public var clientsMax = 1000
+    public var reactor = ReactorKind.epoll
+    /// The processor this process pins itself to; nil leaves that to the kernel.
+    public var processor: Int?
+    /// Rule S1: a session sees its own writes.
+    public var readYourWrites = true
+    public var catalogPollMilliseconds: UInt64 = 5000
+    /// How long a stopping proxy waits for statements in flight.
+    public var shutdownMilliseconds: UInt64 = 5000
+    /// How long a follower waits for the leader of the same miss before it asks the origin itself.
+    public var coalesceMilliseconds: UInt64 = 200
+    public var logLevel = LogLevel.info
+    /// Received changes are counted and then ignored, so that answers go stale. Only `pgcache demo
+    /// --break-invalidation` sets it, to show that its comparison can fail.
+    public var ignoresChanges = false
+
+    public init() {}
+
+    /// One way to reach a PostgreSQL.
+    public struct Endpoint: Equatable, Sendable {
+        /// A name, a numeric address, or a directory with a Unix socket.
+        public var host = ""
+        public var port: UInt16 = 5432
+        public var user = ""
+        public var password: String?
+        public var database = ""
+        public var sslMode = SSLMode.disable
+
+        public init() {}
+
+        /// `host` is a directory: the connection goes through its Unix socket.
+        public var isUnixSocket: Bool { host.hasPrefix("/") }
+
+        /// What libpq wants to hear (manual, 34.1.2); `applicationName` tells the origin who is there.
+        public func parameters(applicationName: String) -> [(keyword: String, value: String)] {
+            var list = [
+                (keyword: "host", value: host), (keyword: "port", value: String(port)),
+                (keyword: "user", value: user), (keyword: "dbname", value: database),
+                (keyword: "sslmode", value: sslMode.rawValue),
+                (keyword: "application_name", value: applicationName),
+            ]
+            if let password { list.append((keyword: "password", value: password)) }
+            return list
+        }
+    }
+
+    /// The stream of changes and what it leaves on the origin.
+    public struct ChangeStream: Equatable, Sendable {
+        /// An operator's own publication, used and never changed; nil makes one per instance.
+        public var publicationName: String?
+        /// The slot's name; nil makes one per instance.
+        public var slotName: String?
+        public var slot = SlotKind.temporary
+        /// With this much WAL to catch up on, the slot is dropped and everything forwarded.
+        public var lagLimitBytes = 1 << 30
+        /// A stream that says nothing for this long counts as down.
+        public var silenceMilliseconds: UInt64 = 10_000
+
+        public init() {}
+    }
+
+    public struct Listen: Equatable, Sendable {
+        public var socket: HostPort? = HostPort(host: "127.0.0.1", port: 6432)
+        /// The path of the socket itself, e.g. `/tmp/.s.PGSQL.6432`.
+        public var unixSocket: String?
+
+        public init() {}
+    }
+
+    public struct Metrics: Equatable, Sendable {
+        public var socket: HostPort?
+
+        public init() {}
+    }
+
+    public struct Memo: Equatable, Sendable {
+        /// 0 turns the memo off.
+        public var bytesMax = 0
+        public var entryBytesMax = 1 << 20
+        public var policy = Policy.clock
+        /// Misses of one cached query before its answer is kept; under FIFO it is ignored.
+        public var admissionThreshold = 1
+
+        public init() {}
+    }
+
+    public struct HostPort: Equatable, Sendable, CustomStringConvertible {
+        public var host: String
+        public var port: UInt16
+
+        public init(host: String, port: UInt16) {
+            self.host = host
+            self.port = port
+        }
+        public var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+    }
+
+    public enum Policy: String, CaseIterable, Sendable { case clock, fifo }
+    public enum SlotKind: String, CaseIterable, Sendable { case temporary, persistent }
+    public enum ReactorKind: String, CaseIterable, Sendable { case epoll, ioUring = "io_uring" }
+    public enum LogLevel: String, CaseIterable, Sendable { case trace, debug, info, notice, warning, error }
+    public enum SSLMode: String, CaseIterable, Sendable {
+        case disable, allow, prefer, require
+        case verifyCA = "verify-ca"
+        case verifyFull = "verify-full"
+    }
+}
