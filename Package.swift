@@ -89,6 +89,7 @@ let package = Package(
         .testTarget(
             name: "ShellTests", dependencies: ["Shell", "Loop", "PGProtocol", "CDC", "Cache"],
             path: "Tests/ShellTests", swiftSettings: withParser),
+        .testTarget(name: "TidyTests", path: "Tests/TidyTests", swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -1,0 +1,45 @@
+# Everything one needs from a clean clone. Each target first installs what it needs and says so
+# (scripts/install-dependencies). `make help` lists the targets.
+
+SWIFT ?= swift
+IMPORTS := --explicit-target-dependency-import-check error
+RELEASE := -c release --product pgcache $(IMPORTS) --static-swift-stdlib \
+	-Xswiftc -cross-module-optimization
+BINARY := .build/release/pgcache
+
+.PHONY: help build demo run test bench profile soak clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build the release binary, .build/release/pgcache
+	@scripts/install-dependencies build
+	$(SWIFT) build $(RELEASE)
+
+demo: build ## throw-away origin, pgcache, mixed load, report; stays up (EXIT=1 ends it, ARGS=...)
+	$(BINARY) demo $(if $(filter-out 0,$(EXIT)),--exit) $(ARGS)
+
+run: build ## run in front of ORIGIN=postgres://user:password@host:port/db (ARGS=...)
+	@test -n "$(ORIGIN)" || { echo 'usage: make run ORIGIN=postgres://user:password@host:port/db' >&2; exit 2; }
+	$(BINARY) run --origin "$(ORIGIN)" --listen-socket 127.0.0.1:6432 \
+		--metrics-socket 127.0.0.1:9090 $(ARGS)
+
+test: ## unit, dialogue, style and integration tests; a table of times; the totals on the last line
+	@scripts/install-dependencies test
+	@SWIFT="$(SWIFT)" BUILD_RELEASE="$(SWIFT) build $(RELEASE)" scripts/test $(ARGS)
+
+bench: build ## CPU time per hit and per forward beside pgbouncer, Redis, an echo server and a relay
+	@scripts/install-dependencies bench
+	perf/bench $(ARGS)
+
+profile: build ## pinned run under load; prints the hottest functions (ARGS=--help)
+	@scripts/install-dependencies bench
+	scripts/profile $(ARGS)
+
+soak: build ## writers and readers for SECONDS (default 3600) with every answer checked
+	@scripts/install-dependencies test
+	PGCACHE_SOAK_SECONDS=$(or $(SECONDS),3600) .build-venv/bin/python -m pytest -s \
+		Tests/IntegrationTests/test_coherence.py --timeout 0 $(ARGS)
+
+clean: ## remove what was built
+	rm -rf .build .build-venv
