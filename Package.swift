@@ -74,6 +74,11 @@ let package = Package(
             name: "pgcache", dependencies: ["Shell"], path: "Sources/main",
             exclude: besideMain, sources: ["main.swift"], swiftSettings: withParser),
 
+        // perf: the yardsticks and the load of the benchmark; no part of a release.
+        .executableTarget(
+            name: "pgcache-perf", dependencies: ["Loop", "PGProtocol"],
+            path: "perf/Sources/pgcache-perf", swiftSettings: strict),
+
         .testTarget(
             name: "LoopTests", dependencies: ["Loop"], path: "Tests/LoopTests",
             swiftSettings: strict),
@@ -93,4 +98,3 @@ let package = Package(
     ],
     swiftLanguageModes: [.v6]
 )
-

@@ -1,0 +1,228 @@
+import Loop
+
+/// A closed loop of connections that each ask, wait for the whole answer, and ask again.
+///
+/// All peers get the same load: one request in flight per connection, a fixed number of requests per
+/// round, the same keys from the same seed. Connections stay open between rounds, so that a round costs
+/// the server requests and nothing else. Latency is taken between the turns of our loop in which a request
+/// was sent and its answer complete; no clock is read for it.
+///
+/// Invariants: a receive is in flight on a connection exactly while its answer is awaited; the request's
+/// memory changes only after its send completed *and* it was answered.
+/// Bounds: `connectionsMax` connections with `inputBytes` each; a longer answer ends the run.
+final class LoadGenerator {
+    private struct Connection {
+        var socket = SocketID.none
+        var input: UnsafeMutableRawPointer
+        var request: UnsafeMutableRawPointer
+        var filled = 0
+        var isSending = false
+        var isAwaiting = false
+        /// Greetings that were answered; all of them before the first request.
+        var greeted = 0
+        var sentNanoseconds: UInt64 = 0
+    }
+
+    struct Keys {
+        var first: UInt64
+        var count: UInt64
+        /// One after the other from `first` on, instead of random ones.
+        var isSequential: Bool
+    }
+
+    struct Round {
+        var requests: Int
+        var nanoseconds: UInt64
+        var responseBytes: Int
+        var latencies: LatencyHistogram
+    }
+
+    static let connectionsMax = 1024
+    private static let inputBytes = 64 << 10
+
+    private let reactor: Reactor
+    private let dialogue: Dialogue
+    private let connections: UnsafeMutablePointer<Connection>
+    private let count: Int
+    private let greetings: [UnsafeRawBufferPointer]
+    private var keys = Keys(first: 0, count: 1, isSequential: true)
+    private var random: UInt64
+    private var isConnecting = true
+    private var beganNanoseconds: UInt64 = 0
+    private var toSend = 0
+    private var toFinish = 0
+    private var responseBytes = 0
+    private var latencies = LatencyHistogram()
+    private var failure: UsageError?
+
+    init(_ dialogue: Dialogue, connections count: Int, seed: UInt64, on reactor: Reactor) {
+        self.reactor = reactor
+        self.dialogue = dialogue
+        self.count = count
+        random = seed
+        greetings = dialogue.greetings.map { UnsafeRawBufferPointer(Self.copy($0)) }
+        connections = .allocate(capacity: count)
+        for index in 0..<count {
+            let input = UnsafeMutableRawPointer.allocate(byteCount: Self.inputBytes, alignment: 64)
+            let request = Self.copy(dialogue.request)
+            (connections + index).initialize(
+                to: Connection(input: input, request: request.baseAddress ?? input))
+        }
+    }
+
+    /// Opens every connection and takes it through its greetings.
+    func connect(to port: UInt16) throws {
+        toFinish = count
+        for index in 0..<count {
+            connections[index].socket = try reactor.connect(
+                to: .tcp(address: "127.0.0.1", port: port), tag: UInt64(index))
+        }
+        try finish()
+        isConnecting = false
+    }
+
+    /// One round: returns when every answer is complete.
+    func run(requests: Int, keys: Keys) throws -> Round {
+        self.keys = keys
+        latencies.reset()
+        toSend = requests
+        toFinish = requests
+        // A completion of our own begins the round, so that the clock of its first turn is not an old one.
+        reactor.enqueue(Completion(kind: .timer, socket: .none, tag: 0, result: 0))
+        try finish()
+        return Round(
+            requests: requests, nanoseconds: reactor.nowNanoseconds - beganNanoseconds,
+            responseBytes: responseBytes, latencies: latencies)
+    }
+
+    private func finish() throws {
+        while toFinish > 0 {
+            try reactor.wait()
+            while let completion = reactor.next() { completed(completion) }
+            if let failure { throw failure }
+        }
+    }
+
+    private func completed(_ completion: Completion) {
+        guard completion.result >= 0, completion.kind != .closed else {
+            failure = UsageError("\(completion.kind) failed: \(completion.result)")
+            return
+        }
+        let connection = connections + Int(truncatingIfNeeded: completion.tag)
+        switch completion.kind {
+        case .connected: greet(connection)
+        case .received: received(connection, completion.result)
+        case .sent:
+            connection.pointee.isSending = false
+            if !connection.pointee.isAwaiting { settled(connection) }
+        case .timer:
+            beganNanoseconds = reactor.nowNanoseconds
+            for index in 0..<count { ask(connections + index) }
+        case .accepted, .closed, .ready, .signal, .exited: break
+        }
+    }
+
+    /// The next greeting, or done with connecting.
+    private func greet(_ connection: UnsafeMutablePointer<Connection>) {
+        let next = connection.pointee.greeted
+        guard next < greetings.count else {
+            toFinish -= 1
+            return
+        }
+        send(connection, greetings[next])
+    }
+
+    private func ask(_ connection: UnsafeMutablePointer<Connection>) {
+        guard toSend > 0 else { return }
+        toSend -= 1
+        if dialogue.keyOffset >= 0 { write(nextKey(), to: connection.pointee.request + dialogue.keyOffset) }
+        connection.pointee.sentNanoseconds = reactor.nowNanoseconds
+        send(
+            connection,
+            UnsafeRawBufferPointer(start: connection.pointee.request, count: dialogue.request.count))
+    }
+
+    private func send(
+        _ connection: UnsafeMutablePointer<Connection>, _ bytes: UnsafeRawBufferPointer
+    ) {
+        guard let base = bytes.baseAddress else { return }
+        var slice = Slice(base: base, count: bytes.count)
+        connection.pointee.isSending = true
+        connection.pointee.isAwaiting = true
+        connection.pointee.filled = 0
+        withUnsafePointer(to: &slice) { slice in
+            reactor.send(connection.pointee.socket, UnsafeBufferPointer(start: slice, count: 1))
+        }
+        receive(connection)
+    }
+
+    private func receive(_ connection: UnsafeMutablePointer<Connection>) {
+        reactor.receive(
+            connection.pointee.socket, into: connection.pointee.input + connection.pointee.filled,
+            capacity: Self.inputBytes - connection.pointee.filled)
+    }
+
+    private func received(_ connection: UnsafeMutablePointer<Connection>, _ bytes: Int) {
+        connection.pointee.filled += bytes
+        let key = isConnecting || dialogue.keyOffset < 0
+            ? nil : UnsafeRawPointer(connection.pointee.request + dialogue.keyOffset)
+        let length = dialogue.answerLength(
+            connection.pointee.input, connection.pointee.filled, key: key)
+        guard bytes > 0, length >= 0, connection.pointee.filled < Self.inputBytes else {
+            failure = UsageError("a wrong answer: \(shown(connection))")
+            return
+        }
+        guard length > 0 else { return receive(connection) }
+        connection.pointee.isAwaiting = false
+        if !isConnecting {
+            responseBytes = length
+            latencies.record(
+                nanoseconds: reactor.nowNanoseconds - connection.pointee.sentNanoseconds)
+        }
+        if !connection.pointee.isSending { settled(connection) }
+    }
+
+    /// Sent and answered: the connection may speak again.
+    private func settled(_ connection: UnsafeMutablePointer<Connection>) {
+        if isConnecting {
+            connection.pointee.greeted += 1
+            greet(connection)
+        } else {
+            toFinish -= 1
+            ask(connection)
+        }
+    }
+
+    /// What came instead of an answer, as far as it is text.
+    private func shown(_ connection: UnsafeMutablePointer<Connection>) -> String {
+        let bytes = UnsafeRawBufferPointer(
+            start: connection.pointee.input, count: min(connection.pointee.filled, 300))
+        return String(decoding: bytes.map { $0 < 32 || $0 > 126 ? 46 : $0 }, as: UTF8.self)
+    }
+
+    private func nextKey() -> UInt64 {
+        guard !keys.isSequential else {
+            defer { keys.first += 1 }
+            return keys.first
+        }
+        random ^= random << 13
+        random ^= random >> 7
+        random ^= random << 17
+        return keys.first + random % keys.count
+    }
+
+    private func write(_ key: UInt64, to digits: UnsafeMutableRawPointer) {
+        var rest = key
+        for position in (0..<Dialogue.keyDigits).reversed() {
+            digits.storeBytes(of: UInt8(ascii: "0") + UInt8(rest % 10), toByteOffset: position, as: UInt8.self)
+            rest /= 10
+        }
+    }
+
+    /// Memory that lives as long as the process: requests are in flight until it ends.
+    private static func copy(_ bytes: [UInt8]) -> UnsafeMutableRawBufferPointer {
+        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 64)
+        memory.copyBytes(from: bytes)
+        return memory
+    }
+}
