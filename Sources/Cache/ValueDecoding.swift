@@ -16,7 +16,8 @@ private enum WireType {
 ///
 /// Nil is the answer to everything that is not plainly the one value that PostgreSQL would read:
 /// blanks, other spellings, other bases, numbers beyond 64 bits. Nobody may conclude anything
-/// from a nil [I3].
+/// from a nil [I3]. Constants of a statement, parameters and row images are all read here: what meets
+/// in a comparison was read alike.
 extension Value {
     /// Text as the type's output function writes it.
     init?(text: ByteView, kind: ValueKind) {

@@ -205,7 +205,7 @@ struct ConstraintReader {
         case .string(let bytes):
             // Beyond ASCII the bytes depend on the client's encoding.
             guard bytes.allSatisfy({ $0 < 0x80 }),
-                let value = bytes.withUnsafeBytes({ ConstantText.value($0, kind: family.kind) })
+                let value = withView(bytes, { Value(text: $0, kind: family.kind) })
             else { return nil }
             if column.type == ValueFamily.oidType, case .integer(let number) = value, number < 0 {
                 return nil

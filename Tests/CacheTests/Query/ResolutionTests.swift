@@ -197,7 +197,7 @@ private func query(_ text: String, types: [UInt32] = []) -> ResolvedQuery? {
     static let constraints: [(String, [String])] = [
         ("a = 1", ["a=1"]), ("1 = a", ["a=1"]), ("t.a = -1", ["a=-1"]), ("a = 1.0", []),
         ("a = 3000000000", ["a=3000000000"]), ("a = 9223372036854775808", []), ("a = 1e3", []),
-        ("a = '5'", ["a=5"]), ("a = ' 5'", []), ("a = '5 '", []), ("a = '0x5'", []), ("a = '+5'", []),
+        ("a = '5'", ["a=5"]), ("a = ' 5'", []), ("a = '5 '", []), ("a = '0x5'", []), ("a = '+5'", ["a=5"]),
         ("a = '-05'", ["a=-5"]), ("a = ''", []), ("a = null", []), ("null = a", []), ("a <> 1", []),
         ("a = 1 and b = 2", ["a=1", "b=2"]), ("a = 1 or b = 2", []), ("not a = 1", []),
         ("a = 1 or a = 2", ["a in (1, 2)"]), ("a = 1 or a in (2, 3)", ["a in (1, 2, 3)"]),
@@ -238,7 +238,7 @@ private func query(_ text: String, types: [UInt32] = []) -> ResolvedQuery? {
         ("key = '00112233-4455-6677-8899-aabbccddeeff'", ["key=uuid:0"]),
         ("key = 'F0112233-4455-6677-8899-AABBCCDDEEFF'", ["key=uuid:240"]),
         ("key = '{00112233-4455-6677-8899-aabbccddeeff}'", []),
-        ("key = '00112233445566778899aabbccddeeff'", []),
+        ("key = '00112233445566778899aabbccddeeff'", ["key=uuid:0"]),
         ("key > '00112233-4455-6677-8899-aabbccddeeff'::uuid", ["uuid:0<key"]),
         ("flag", ["flag=1"]), ("not flag", ["flag=0"]), ("flag = true", ["flag=1"]),
         ("flag = 'f'", ["flag=0"]), ("flag = 'yes'", []), ("flag is true", ["flag=1"]),
