@@ -42,9 +42,13 @@ let package = Package(
         // Protocol: the wire, as bytes and values.
         .target(name: "PGProtocol", path: "Sources/Protocol", swiftSettings: strict),
 
+        // Mutation: rules that a separate build can switch off, for the simulator.
+        .target(name: "Mutation", path: "Sources/Mutation", swiftSettings: strict),
+
         // CDC: the replication stream, as bytes and values.
         .target(
-            name: "CDC", dependencies: ["PGProtocol"], path: "Sources/CDC", swiftSettings: strict),
+            name: "CDC", dependencies: ["PGProtocol", "Mutation"], path: "Sources/CDC",
+            swiftSettings: strict),
 
         // Cache: what may be cached, for whom, until when.
         .target(
@@ -53,7 +57,7 @@ let package = Package(
             linkerSettings: [.linkedLibrary("pg_query")]),
         .target(name: "CXXHash", path: "Sources/Cache/CXXHash"),
         .target(
-            name: "Cache", dependencies: ["PGProtocol", "CDC", "CPgQuery", "CXXHash"],
+            name: "Cache", dependencies: ["PGProtocol", "CDC", "Mutation", "CPgQuery", "CXXHash"],
             path: "Sources/Cache", exclude: ["CPgQuery", "CXXHash"], swiftSettings: withParser),
 
         // main: the shell as a library, and the executable whose only file is main.swift.

@@ -1,3 +1,4 @@
+import Mutation
 import PGProtocol
 
 /// What the answers of an open publication link mean for the relations.
@@ -68,6 +69,10 @@ extension Publication {
     private mutating func fenced(
         _ relations: [OID], _ fence: TransactionID, _ now: Instant
     ) -> [PublicationAction] {
+        if Mutation.noT3Wait.isOn {
+            for relation in relations { members[relation]?.phase = .followed }
+            return [.followed(relations)] + next(now)
+        }
         for relation in relations {
             switch members[relation]?.phase {
             case .added: members[relation]?.phase = .joined(fence: fence)

@@ -13,6 +13,10 @@ public enum ReplicationAction: Equatable, Sendable {
     /// The shape that the stream says a relation has. It comes before the transaction that needs it, and
     /// also without a change: whatever made PostgreSQL look again may be a change of the relation [D1].
     case relationDescribed(RelationShape)
+    /// A new slot: what was committed before its position is never sent. Every such transaction has a lower number than
+    /// this; until a snapshot shows all of those finished, an answer of the origin may lack what one of them
+    /// wrote [T2].
+    case fenced(below: TransactionID)
     /// One committed transaction, to be applied to every tier before the next action is performed.
     case transactionReceived(SourceTransaction)
     case logicalMessage(LogicalMessage)

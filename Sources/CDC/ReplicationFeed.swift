@@ -6,7 +6,7 @@ import PGProtocol
 ///  idle ─started→ connecting → identifying ─┬─ temporary ─────────────────→ creatingSlot ─┐
 ///    ▲                                       └─ persistent → inspectingSlot ─┬─ dropping ──┤
 ///    │                                                     healthy, resuming ┴→ starting ←─┘
-///  stopped ←─ stopping                                                             │
+///  stopped ←─ stopping                                             (a new slot: fencing)
 ///    any ─failure→ waiting ─clockReached→ connecting                      streaming ┘
 /// ```
 ///
@@ -22,6 +22,10 @@ import PGProtocol
 /// last commit, or the position of a keepalive that came with nothing half received. Both are
 /// acknowledged at once: an idle walsender reports a new position only to who has
 /// confirmed the last one, and T8 lives on that.
+///
+/// What was committed before a new slot's position is never sent, although new snapshots may not see it yet: a standby
+/// that commits wait for makes that long. So behind its slot the feed takes a transaction number as a fence; who
+/// keeps answers of the origin waits until everyone below it has finished [T2].
 ///
 /// Owner: the shell. All events carry the loop's time. Bounds: one transaction, by `Limits`.
 public struct ReplicationFeed {
@@ -69,6 +73,7 @@ public struct ReplicationFeed {
         case inspectingSlot
         case droppingSlot
         case creatingSlot
+        case fencing
         case starting
         case streaming(Stream)
         /// Stopping: a connection is made once more to drop the persistent slot.
@@ -127,6 +132,8 @@ public struct ReplicationFeed {
     public var connectionOptions: String {
         ConnectionOptions.fixed
             + " -c lock_timeout=\(configuration.lockTimeoutMilliseconds) -c statement_timeout=0"
+            // The fence takes a transaction number, and waits for no standby.
+            + " -c default_transaction_read_only=off -c synchronous_commit=local"
     }
 
     /// What the slot costs the origin, for `retentionMeasured`: run on another link now and then, while live.
@@ -145,7 +152,7 @@ public struct ReplicationFeed {
         case .idle: return connect(now)
         case .stopping, .stopped: return []
         case .waiting, .connecting, .identifying, .inspectingSlot, .droppingSlot, .creatingSlot,
-            .starting, .streaming:
+            .fencing, .starting, .streaming:
             failures = 0
             return lose(.publicationReplaced, mayResume: false, now)
         }
@@ -159,8 +166,8 @@ public struct ReplicationFeed {
             return [.query("IDENTIFY_SYSTEM")]
         case .stopping:
             return [.query("DROP_REPLICATION_SLOT \(SQLText.identifier(slotName)) WAIT")]
-        case .idle, .waiting, .identifying, .inspectingSlot, .droppingSlot, .creatingSlot, .starting,
-            .streaming, .stopped:
+        case .idle, .waiting, .identifying, .inspectingSlot, .droppingSlot, .creatingSlot, .fencing,
+            .starting, .streaming, .stopped:
             return []
         }
     }
@@ -176,7 +183,12 @@ public struct ReplicationFeed {
                 return lose(.protocolViolation("no consistent point"), mayResume: false, now)
             }
             watermark = point
-            return startStream(now)
+            return ask(.fencing, PublicationSQL.fence, now)
+        case .fencing:
+            guard let text = rows.first?.last ?? nil, let fence = UInt64(text) else {
+                return lose(.protocolViolation("no transaction number"), mayResume: false, now)
+            }
+            return [.fenced(below: TransactionID(fence))] + startStream(now)
         case .stopping: return finish()
         case .idle, .waiting, .connecting, .starting, .streaming, .stopped: return []
         }
@@ -198,6 +210,7 @@ public struct ReplicationFeed {
             }
             return [.explainBlocker(sql: Self.blockerQuery)]
                 + lose(.slotBlocked, mayResume: false, now)
+        case .fencing: return lose(refused("taking a transaction number"), mayResume: false, now)
         case .starting:
             // In use: our own walsender of before has not noticed yet.
             return lose(
@@ -251,7 +264,7 @@ public struct ReplicationFeed {
         case .idle, .waiting, .stopped: return []
         case .stopping: return finish()
         case .streaming: return streamEnded(sqlState, message, now)
-        case .connecting, .identifying, .inspectingSlot, .droppingSlot, .creatingSlot, .starting:
+        case .connecting, .identifying, .inspectingSlot, .droppingSlot, .creatingSlot, .fencing, .starting:
             return lose(.linkLost(state: sqlState, message: message), mayResume: true, now)
         }
     }
@@ -267,6 +280,7 @@ public struct ReplicationFeed {
         case .inspectingSlot: return deadlineChecked("looking for the slot", now)
         case .droppingSlot: return deadlineChecked("DROP_REPLICATION_SLOT", now)
         case .creatingSlot: return deadlineChecked("CREATE_REPLICATION_SLOT", now)
+        case .fencing: return deadlineChecked("taking a transaction number", now)
         case .starting: return deadlineChecked("START_REPLICATION", now)
         case .stopping:
             guard let deadline, now < deadline else { return finish() }
@@ -298,7 +312,7 @@ public struct ReplicationFeed {
         case .stopping, .stopped: return []
         case .idle: return finish()
         case .waiting, .connecting, .identifying, .inspectingSlot, .droppingSlot, .creatingSlot,
-            .starting, .streaming:
+            .fencing, .starting, .streaming:
             guard ownsPersistentSlot else { return finish() }
             state = .stopping
             let limit = now.advanced(byMilliseconds: 5_000)
@@ -381,6 +395,14 @@ public struct ReplicationFeed {
                     + "NOEXPORT_SNAPSHOT"),
             .wake(at: limit),
         ]
+    }
+
+    /// One step more that must be answered in time.
+    private mutating func ask(_ state: State, _ sql: String, _ now: Instant) -> [ReplicationAction] {
+        self.state = state
+        let limit = now.advanced(byMilliseconds: configuration.answerMilliseconds)
+        deadline = limit
+        return [.query(sql), .wake(at: limit)]
     }
 
     private mutating func startStream(_ now: Instant) -> [ReplicationAction] {

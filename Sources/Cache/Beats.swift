@@ -1,31 +1,43 @@
+import Mutation
 import PGProtocol
 
 /// Who waits for a beat [T8], and for the watermark to reach what a beat told.
 ///
 /// A beat is `select pg_current_snapshot(), pg_current_wal_insert_lsn()` on the control connection. It
-/// serves only who was waiting before it began: what it tells is then later than what they did.
+/// serves only what was before it began: what it tells is then later than that. Beats are numbered; a beat is *reached*
+/// when the watermark has passed the position that it told, or that a later one told. So whoever must not see less than
+/// there was at some moment keeps the number `next` of that moment, and looks at `reached`.
 ///
-///     waiting ─began→ in flight ─answered(LSN)→ entries: until W ≥ LSN    sessions: told their bound
+///     entries: waiting ─began→ in flight ─answered(LSN)→ until W ≥ LSN → servable
+///     bounds:  a number, wanted or not ─began→ in flight ─answered(LSN)→ until W ≥ LSN → reached
 ///
-/// Bounds: `waitingMax` entries and as many sessions wait at a time. Who finds no room is told so: the entry
-/// is given up, the session forwards until it writes again.
+/// Bounds: `waitingMax` entries wait at a time; who finds no room is told so. `answersMax` answers are kept; of
+/// more, the oldest are reached with the one behind them.
 struct Beats {
     private(set) var begun: UInt64 = 0
     private(set) var isInFlight = false
+    /// The latest beat whose position the watermark has passed.
+    private(set) var reached: UInt64 = 0
     static let waitingMax = 1 << 20
+    private static let answersMax = 1024
 
     private var entries: [EntryID] = []
-    private var sessions: Set<SessionNumber> = []
     private var entriesInFlight: [EntryID] = []
-    private var sessionsInFlight: Set<SessionNumber> = []
     /// Captured entries with the LSN they wait for, in its order.
     private var targets: [(lsn: LSN, entry: EntryID)] = []
     private var firstTarget = 0
-    private var bounds: [(session: SessionNumber, lsn: LSN, beat: UInt64)] = []
+    /// The highest number that somebody has asked for.
+    private var wanted: UInt64 = 0
+    /// Beats that were answered and are not reached, in order.
+    private var answers: [(beat: UInt64, lsn: LSN)] = []
 
-    var isWanted: Bool { !entries.isEmpty || !sessions.isEmpty }
+    var isWanted: Bool { !entries.isEmpty || wanted > begun }
     /// Somebody waits for the watermark.
     var hasTargets: Bool { firstTarget < targets.count }
+    /// The first beat that will tell of everything up to now.
+    var next: UInt64 { begun + 1 }
+    /// The watermark has passed every beat that was answered.
+    var isCaughtUp: Bool { answers.isEmpty }
 
     /// False without room.
     mutating func wait(entry: EntryID) -> Bool {
@@ -34,10 +46,12 @@ struct Beats {
         return true
     }
 
-    /// The number of the first beat that will do. A session that writes again before it began waits once.
-    mutating func wait(session: SessionNumber) -> UInt64 {
-        if sessions.count < Beats.waitingMax { sessions.insert(session) }
-        return begun + 1
+    /// Makes sure that `beat`, or a later one, will be reached some time.
+    mutating func want(_ beat: UInt64) {
+        guard beat > reached else { return }
+        if isInFlight, beat <= begun { return }
+        if let last = answers.last, beat <= last.beat { return }
+        wanted = begun + 1
     }
 
     mutating func began() {
@@ -45,15 +59,14 @@ struct Beats {
         isInFlight = true
         begun += 1
         swap(&entries, &entriesInFlight)
-        swap(&sessions, &sessionsInFlight)
     }
 
     mutating func answered(_ lsn: LSN) {
         isInFlight = false
         for entry in entriesInFlight { targets.append((lsn, entry)) }
-        for session in sessionsInFlight { bounds.append((session, lsn, begun)) }
         entriesInFlight.removeAll(keepingCapacity: true)
-        sessionsInFlight.removeAll(keepingCapacity: true)
+        answers.append((begun, lsn))
+        if answers.count > Beats.answersMax { answers.removeFirst() }
     }
 
     /// The link is gone: who waited waits for the next one.
@@ -61,9 +74,18 @@ struct Beats {
         guard isInFlight else { return }
         isInFlight = false
         entries += entriesInFlight
-        sessions.formUnion(sessionsInFlight)
         entriesInFlight.removeAll(keepingCapacity: true)
-        sessionsInFlight.removeAll(keepingCapacity: true)
+        if wanted == begun { wanted = begun + 1 }
+    }
+
+    /// The watermark has moved, or a beat was answered.
+    mutating func watermarkReached(_ watermark: LSN) {
+        let passed =
+            Mutation.ownWriteOffByOne.isOn && watermark < .never ? LSN(watermark.value + 1) : watermark
+        while let first = answers.first, first.lsn <= passed {
+            reached = first.beat
+            answers.removeFirst()
+        }
     }
 
     /// The next entry that waited for this watermark or an earlier one.
@@ -81,12 +103,13 @@ struct Beats {
         return entry
     }
 
-    mutating func nextBound() -> (session: SessionNumber, lsn: LSN, beat: UInt64)? { bounds.popLast() }
-
     mutating func forgetEntries() {
         entries.removeAll()
         entriesInFlight.removeAll()
         targets.removeAll()
         firstTarget = 0
     }
+
+    /// The positions that were told may be another log's. Whoever waits wants a new beat.
+    mutating func forgetAnswers() { answers.removeAll() }
 }

@@ -1,9 +1,13 @@
 import CDC
+import Mutation
 import PGProtocol
 
 /// What the change stream, the beat and the schema tell.
 extension CacheStore {
     // MARK: - The stream
+
+    /// The stream does not send what transactions below this number have committed before it began [T2].
+    public func streamFenced(below fence: TransactionID) { visibility.rememberAll(below: fence) }
 
     /// The stream has caught up at `lsn`.
     public func streamBecameLive(_ lsn: LSN) {
@@ -15,8 +19,10 @@ extension CacheStore {
     public func streamLost(mustEmpty: Bool) {
         counters.streamLosses += 1
         hot.pointee.isServing = false
+        wakeWaiting()
         guard mustEmpty else { return }
-        empty()
+        if !Mutation.noFlushAfterLoss.isOn { empty() }
+        beats.forgetAnswers()
         visibility = Visibility()
         hot.pointee.watermark = .zero
     }
@@ -47,7 +53,7 @@ extension CacheStore {
         guard !limits.ignoresChanges else { return }
         for change in changes { memo.invalidate(by: change, into: &invalidated) }
         counters.invalidations &+= UInt64(invalidated.count)
-        for id in invalidated { releaseFollowers(of: id) }
+        if !Mutation.followerGetsOldAnswer.isOn { for id in invalidated { releaseFollowers(of: id) } }
         invalidated.removeAll(keepingCapacity: true)
         visibility.received(narrowID: transaction.narrowID, changes: changes)
     }
@@ -81,6 +87,21 @@ extension CacheStore {
     public func watermarkAdvanced(_ lsn: LSN) {
         hot.pointee.watermark = lsn
         while let id = beats.nextReached(lsn) { _ = memo.makeServable(id) }
+        reachBeats()
+    }
+
+    /// The watermark has moved, or a beat was answered: bounds may have been reached.
+    private func reachBeats() {
+        beats.watermarkReached(watermark)
+        guard beats.reached > reachedBeat else { return }
+        hot.pointee.reachedBeat = beats.reached
+        if beats.isCaughtUp { isLagging = false }
+        guard !waitingForBeat.isEmpty else { return }
+        waitingForBeat.removeAll { waiting in
+            guard waiting.beat <= beats.reached else { return false }
+            woken.append(waiting.session)
+            return true
+        }
     }
 
     // MARK: - Beats
@@ -99,18 +120,29 @@ extension CacheStore {
     }
 
     public func beatAnswered(_ snapshot: Snapshot, _ lsn: LSN) {
-        visibility.snapshotArrived { snapshot.isFinished(snapshot.widen($0)) }
+        visibility.snapshotArrived(
+            isFinished: { snapshot.isFinished(snapshot.widen($0)) },
+            isEveryoneFinished: { snapshot.isEveryoneFinished(below: $0) })
         beats.answered(lsn.withoutPageHeader)
         while let id = beats.nextReached(watermark) { _ = memo.makeServable(id) }
+        reachBeats()
     }
 
     public func beatFailed() { beats.failed() }
 
-    /// The next session whose bound is known.
-    public func nextBound() -> (session: SessionNumber, lsn: LSN, beat: UInt64)? { beats.nextBound() }
+    /// The session waits for a beat to be reached, or for `watermarkIsLate`.
+    func wait(_ session: SessionNumber, for beat: UInt64) { waitingForBeat.append((beat, session)) }
 
-    /// A session may have written: the first beat that can tell its bound [S1].
-    func sessionWrote(_ session: SessionNumber) -> UInt64 { beats.wait(session: session) }
+    /// A session has waited long enough for the watermark: nobody waits for it until it has caught up.
+    public func watermarkIsLate() {
+        isLagging = true
+        wakeWaiting()
+    }
+
+    private func wakeWaiting() {
+        woken += waitingForBeat.map(\.session)
+        waitingForBeat.removeAll()
+    }
 
     // MARK: - Schema
 

@@ -24,6 +24,9 @@ extension CacheStore {
     /// The catalog has been read: statements can be resolved.
     public var isReady: Bool { catalog.isReady }
 
+    /// Entries that some client is still reading.
+    package var pinnedCount: Int { memo.pinnedCount }
+
     /// Statements that look alike without their constants, together.
     public struct StatementFigures: Sendable {
         /// The beginning of the text, its constants replaced by `?`.

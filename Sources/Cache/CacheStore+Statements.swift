@@ -54,6 +54,9 @@ extension CacheStore {
             text, standardConformingStrings: standardConformingStrings,
             bytesMax: limits.statementBytesMax)
         statement.pointee.effect = parsed.effect
+        if parsed.mentions.relations.isEmpty, !parsed.mentions.isIncomplete {
+            statement.pointee.reads = .nothing
+        }
         if parsed.mentions.relations.contains(where: { $0.name == "pg_prepared_statements" }) {
             statement.pointee.effect.insert(.seesPrepared)
         }
@@ -118,11 +121,24 @@ extension CacheStore {
             if let request = catalog.request(names, searchPath: path) { ask(request) }
         case .forward(let reason, let callsUnknownCode):
             if callsUnknownCode { statement.pointee.effect.insert(.callsUnknownCode) }
+            statement.pointee.reads = reads(parsed.mentions, view)
             forward(statement, reason)
         case .cacheable(let query):
             statement.pointee.isEffectPending = false
+            statement.pointee.reads = .relations(query.uses.map(\.relation))
             followed(statement, query)
         }
+    }
+
+    /// What a statement that is never cached reads: its relations, unless one of them stands for others.
+    private func reads(_ mentions: Mentions, _ view: some CatalogLookup) -> ReadSet {
+        var relations: [OID] = []
+        for name in mentions.relations {
+            guard case .found(let relation) = view.relation(name), !relation.isSystemCatalog else { continue }
+            guard relation.kind == UInt8(ascii: "r"), !relation.hidesCode else { return .everything }
+            relations.append(relation.oid)
+        }
+        return mentions.isIncomplete ? .everything : relations.isEmpty ? .nothing : .relations(relations)
     }
 
     private func isAllowed(_ relation: Relation) -> Bool {

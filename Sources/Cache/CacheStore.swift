@@ -1,4 +1,5 @@
 import CDC
+import Mutation
 import PGProtocol
 
 /// The owner of everything that is cached and of all that decides about it.
@@ -40,6 +41,8 @@ public final class CacheStore {
     struct Hot {
         var isServing = false
         var watermark = LSN.zero
+        /// The latest beat that the watermark has passed: `Beats.reached`, where a hit reads it.
+        var reachedBeat: UInt64 = 0
         var counters = CacheCounters()
     }
 
@@ -78,6 +81,10 @@ public final class CacheStore {
     // Who waits.
     var beats = Beats()
     var followers: [EntryID: [SessionNumber]] = [:]
+    /// Sessions that wait for a beat to be reached, in the order in which they came.
+    var waitingForBeat: [(beat: UInt64, session: SessionNumber)] = []
+    /// The watermark takes too long to wait for it, until it has passed every beat.
+    var isLagging = false
     var woken: [SessionNumber] = []
     var invalidated: [EntryID] = []
 
@@ -104,6 +111,7 @@ public final class CacheStore {
     public var isServing: Bool { hot.pointee.isServing }
     /// Every change up to here has taken effect.
     public var watermark: LSN { hot.pointee.watermark }
+    var reachedBeat: UInt64 { hot.pointee.reachedBeat }
     public var counters: CacheCounters {
         @inline(__always) _read { yield hot.pointee.counters }
         @inline(__always) _modify { yield &hot.pointee.counters }
@@ -125,7 +133,9 @@ public final class CacheStore {
 
     /// A client reads the entry's bytes until `unpin`.
     public func pin(_ id: EntryID) { memo.pin(id) }
-    public func unpin(_ packed: UInt64) { memo.unpin(EntryID(packed: packed)) }
+    public func unpin(_ packed: UInt64) {
+        if !Mutation.pinNotReleased.isOn { memo.unpin(EntryID(packed: packed)) }
+    }
 
     // MARK: - Captures
 
@@ -150,7 +160,7 @@ public final class CacheStore {
             binding.declaredTypes = statement.pointee.declaredTypes
         }
         let uses = binding.bind(query)
-        guard !visibility.matches(uses) else {
+        guard !visibility.matches(uses) || Mutation.noT2Check.isOn else {
             counters.capturesRefused += 1
             isVisibilityUrgent = true
             return nil
@@ -186,6 +196,7 @@ public final class CacheStore {
             statement.pointee.rowDescription = entry.pointee.description.rowDescriptionAsText
         }
         holdKeys(id)
+        if Mutation.noT4Wait.isOn { memo.makeServable(id) }
         if !beats.wait(entry: id) { drop(id) }
         guard let waiting = followers.removeValue(forKey: id) else { return }
         counters.coalesced &+= UInt64(waiting.count)

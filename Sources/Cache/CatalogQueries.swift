@@ -17,7 +17,7 @@ public struct OriginQuery: Equatable, Sendable {
 /// here reads pg_authid or needs a superuser. The role's search path is not trusted, so every
 /// function, type and *operator* is qualified; that is also why there is no IN, no `CASE x WHEN y`
 /// and no USING, which look `=` up by its bare name.
-enum CatalogQueries {
+package enum CatalogQueries {
     /// Operators by their full names.
     static let equals = "OPERATOR(pg_catalog.=)"
     static let differs = "OPERATOR(pg_catalog.<>)"
@@ -35,7 +35,7 @@ enum CatalogQueries {
     }
 
     /// One row: what the origin is and who pgcache is there.
-    static let originFacts = """
+    package static let originFacts = """
         SELECT d.oid, d.datname, pg_catalog.current_setting('server_version_num'),
           pg_catalog.current_setting('wal_level'), pg_catalog.current_setting('server_encoding'),
           pg_catalog.pg_is_in_recovery(), r.rolname, r.rolsuper, r.rolreplication, r.rolbypassrls
@@ -44,7 +44,7 @@ enum CatalogQueries {
         """
 
     /// Functions, aggregates and procedures; those with `oid >= 16384` or the others.
-    static func functions(builtIn: Bool) -> String {
+    package static func functions(builtIn: Bool) -> String {
         """
         SELECT p.proname, p.oid, n.nspname, p.provolatile, p.prokind, p.proretset
         FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid \(equals) p.pronamespace
@@ -56,7 +56,7 @@ enum CatalogQueries {
     /// of PostgreSQL's own that users made; `x` a function behind an operator or a cast of
     /// PostgreSQL's own that not everyone may execute. The last two make statements mean, or need,
     /// what resolution cannot see.
-    static let userNames = """
+    package static let userNames = """
         SELECT DISTINCT 'o', o.oprname::pg_catalog.text FROM pg_catalog.pg_operator o
         WHERE o.oid \(atLeast) \(firstUserOID)
         UNION ALL
@@ -88,7 +88,7 @@ enum CatalogQueries {
     /// A primary key counts as such only where the stream would use it as replica identity: valid
     /// and not deferrable (RelationGetIndexList in relcache.c). Included columns are not part of a
     /// key.
-    static let relations = """
+    package static let relations = """
         SELECT asked.schema, asked.name, c.oid, c.relkind, c.relpersistence, c.relrowsecurity,
           c.relispartition OR c.relkind \(equals) 'p'::pg_catalog."char"
             OR EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhparent \(equals) c.oid)

@@ -1,3 +1,4 @@
+import Mutation
 import PGProtocol
 
 /// Which entries a row change can alter [I1, I2, I3].
@@ -269,6 +270,7 @@ final class DependencyIndex {
             if let new {
                 visit(change.relation, columns, new, exceptHeld: false, into: &affected)
             }
+            if Mutation.newImageOnly.isOn { return }
             if let old, old != new {
                 visit(change.relation, columns, old, exceptHeld: oldKey != nil, into: &affected)
             }

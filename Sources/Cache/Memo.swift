@@ -1,3 +1,4 @@
+import Mutation
 import PGProtocol
 
 /// Finished answers of the origin by statement and tail, as the bytes that go to clients.
@@ -82,7 +83,7 @@ final class Memo {
     /// The hash by which `find` and `beginCapture` know a key.
     @inline(__always)
     func hash(_ statement: UnsafeMutablePointer<Statement>, tail: ByteView) -> UInt64 {
-        tail.count == 0
+        tail.count == 0 || Mutation.constantNotInKey.isOn
             ? statement.pointee.hash : XXHash.hash(tail, seed: statement.pointee.hash)
     }
 
@@ -97,7 +98,7 @@ final class Memo {
             if slot == SlotIndex.none { return nil }
             let entry = pointer(slot)
             if entry.pointee.hash == hash, entry.pointee.statement == statement,
-                entry.pointee.tail.equals(tail)
+                entry.pointee.tail.equals(tail) || Mutation.constantNotInKey.isOn
             {
                 entry.pointee.isRecent = true
                 return entry
@@ -242,6 +243,10 @@ final class Memo {
     @discardableResult
     func makeServable(_ id: EntryID) -> Bool {
         guard let entry = self[id], entry.pointee.state == .captured else { return false }
+        if Mutation.followerGetsOldAnswer.isOn, entry.pointee.captureSequence == .max {
+            kill(entry)
+            return false
+        }
         entry.pointee.state = .servable
         return true
     }
@@ -265,6 +270,11 @@ final class Memo {
         if entry.pointee.pins == 0, entry.pointee.state == .dead { freeSlot(entry) }
     }
 
+    /// Entries that are pinned, dead ones included.
+    var pinnedCount: Int {
+        (0..<storage.pointee.used).count { pointer($0).pointee.pins > 0 && pointer($0).pointee.state != .free }
+    }
+
     // MARK: Ending
 
     /// A change made the answer wrong, or a capture unfit. Its key is readmitted at its next miss. False
@@ -283,7 +293,16 @@ final class Memo {
     func invalidate(by change: BoundChange, into invalidated: inout [EntryID]) {
         let first = invalidated.count
         dependencies.affected(by: change, into: &invalidated)
-        for id in invalidated[first...] { invalidate(id) }
+        for id in invalidated[first...] where !staysAlthoughAltered(id) { invalidate(id) }
+    }
+
+    @inline(__always)
+    private func staysAlthoughAltered(_ id: EntryID) -> Bool {
+        guard Mutation.noT1Check.isOn || Mutation.t1AtExecute.isOn || Mutation.followerGetsOldAnswer.isOn,
+            let entry = self[id], entry.pointee.state == .capturing
+        else { return false }
+        if Mutation.followerGetsOldAnswer.isOn { entry.pointee.captureSequence = .max }
+        return !Mutation.t1AtExecute.isOn || entry.pointee.count == 0
     }
 
     /// A capture that leads to nothing: an error, a notice, a client that went away.

@@ -10,11 +10,13 @@ import PGProtocol
 /// Owned by a session, which releases what it holds by `removeAll`. Bounded by `countMax`; a session
 /// that prepares more does without the cache.
 struct PreparedStatements {
-    enum Place: UInt8 {
+    enum Place: Equatable {
         /// Only we know it.
         case local
-        /// Its Parse is on the way to the origin.
-        case sent
+        /// Its Parse, of this number, is on the way to the origin. An earlier one of the same text says
+        /// nothing of it: an
+        /// error between them makes the origin drop the later.
+        case sent(UInt32)
         case atOrigin
     }
 
@@ -119,34 +121,32 @@ struct PreparedStatements {
         }
     }
 
-    /// The origin has parsed the oldest statement of this number that was on the way.
-    mutating func parsed(_ statement: StatementID) {
-        if let unnamed, unnamed.statement == statement, unnamed.place == .sent {
-            self.unnamed?.place = .atOrigin
-            return
-        }
-        if let index = slots.firstIndex(where: { $0.statement == statement && $0.place == .sent }) {
+    /// The origin has answered the Parse of this number.
+    mutating func parsed(_ parse: UInt32) {
+        if unnamed?.place == .sent(parse) {
+            unnamed?.place = .atOrigin
+        } else if let index = slots.firstIndex(where: { $0.place == .sent(parse) }) {
             slots[index].place = .atOrigin
         }
     }
 
     /// A Parse got no answer but an error. What we had answered ourselves stays ours to send again;
     /// what the client asked for does not exist. Returns the statement to be released.
-    mutating func parseFailed(_ statement: StatementID, isInjected: Bool) -> StatementID? {
-        if let unnamed, unnamed.statement == statement, unnamed.place == .sent {
+    mutating func parseFailed(_ parse: UInt32, isInjected: Bool) -> StatementID? {
+        if let unnamed, unnamed.place == .sent(parse) {
             if isInjected {
                 self.unnamed?.place = .local
                 return nil
             }
             self.unnamed = nil
-            return statement
+            return unnamed.statement
         }
-        guard let index = slots.firstIndex(where: { $0.statement == statement && $0.place == .sent })
-        else { return nil }
+        guard let index = slots.firstIndex(where: { $0.place == .sent(parse) }) else { return nil }
         if isInjected {
             slots[index].place = .local
             return nil
         }
+        let statement = slots[index].statement
         slots.swapAt(index, slots.count - 1)
         slots.removeLast()
         return statement

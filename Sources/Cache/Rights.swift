@@ -9,7 +9,7 @@ public enum Rights {
     /// One row, one boolean: SELECT on every relation, USAGE on the schema of each relation and
     /// function, EXECUTE on each function. False as well when the role or one of the objects is
     /// gone.
-    static let sql: String = {
+    package static let sql: String = {
         let equals = CatalogQueries.equals
         return """
             SELECT EXISTS (

@@ -64,6 +64,11 @@ extension Session {
             // The question for the settings is on its way; one round trip, once in a session.
             return .park
         }
+        if hasInjectedParse, !segmentIsForwarded {
+            // An error in its segment would make the origin drop it, and what comes now may need it [S3].
+            guard !pipeline.owesInjected else { return .park }
+            hasInjectedParse = false
+        }
         if standing == .cacheable, schemaEpoch != store.schemaEpoch, isQuiet, status == .idle,
             !segmentIsForwarded, !segmentIsLocal
         {
@@ -132,9 +137,15 @@ extension Session {
         case .preparation: return preparation(view, unit, store)
         case .execution: return execution(view, unit, store)
         case .messages, .message:
-            return forwardMessages(view.slice(from: 0, count: unit.end), store)
-                ? .forward(consumed: unit.end) : opaque(view, store)
+            return forwardUnit(view, unit, store)
         }
+    }
+
+    private mutating func forwardUnit(
+        _ view: ByteView, _ unit: ExtendedUnit, _ store: CacheStore
+    ) -> ClientStep {
+        forwardMessages(view.slice(from: 0, count: unit.end), store).map { .forward(consumed: $0) }
+            ?? opaque(view, store)
     }
 
     private mutating func execution(
@@ -225,8 +236,7 @@ extension Session {
                 return .reply(consumed: unit.end)
             }
         }
-        return forwardMessages(view.slice(from: 0, count: unit.end), store)
-            ? .forward(consumed: unit.end) : opaque(view, store)
+        return forwardUnit(view, unit, store)
     }
 
     private func preparedOrParsed(

@@ -1,3 +1,4 @@
+import Mutation
 import PGProtocol
 
 /// Routing, and what the session notes about everything that goes to the origin.
@@ -44,7 +45,7 @@ extension Session {
         _ entry: UnsafeMutablePointer<MemoEntry>, _ execution: Execution, _ store: CacheStore
     ) -> Route {
         let id = entry.pointee.id
-        guard bound <= store.watermark else { return forward(.ownWrite, store) }
+        if bounds.highest > store.reachedBeat, let route = routeByBound(execution, store) { return route }
         switch entry.pointee.state {
         case .servable:
             break
@@ -66,11 +67,35 @@ extension Session {
             store.drop(id)
             return miss(execution, store)
         }
-        guard isQuiet else { return .park }
+        guard isQuiet || Mutation.hitOvertakes.isOn else { return .park }
+        if entry.pointee.state == .captured, store.limits.readsOwnWrites,
+            let query = execution.statement.pointee.query
+        {
+            // The leader's answer may be later than the watermark.
+            for use in query.uses { bounds.bind(use.relation, before: store.beats.next) }
+        }
         granted = nil
         execution.statement.pointee.hits &+= 1
         store.counters.hits += 1
         return .hit(id)
+    }
+
+    /// What becomes of an execution whose answer is there, but perhaps older than what this session has seen;
+    /// nil when it is not.
+    private mutating func routeByBound(_ execution: Execution, _ store: CacheStore) -> Route? {
+        guard let query = execution.statement.pointee.query else { return nil }
+        let bound = bounds.bound(over: query.uses)
+        guard bound > store.reachedBeat else { return nil }
+        store.beats.want(bound)
+        if bounds.written > store.reachedBeat { return forward(.ownWrite, store) }
+        // Read at the origin again, it would have seen something later again: a busy session would
+        // never hit. So it waits, if that does not take long, and is done with it.
+        guard !store.isLagging else { return forward(.ownRead, store) }
+        if isQuiet, !awaitsBeat {
+            awaitsBeat = true
+            store.wait(number, for: bound)
+        }
+        return .park
     }
 
     private func forward(_ reason: ForwardReason, _ store: CacheStore) -> Route {
@@ -99,6 +124,7 @@ extension Session {
     /// What a statement may do, from the moment that it is sent. Where that is not all known yet, the settings are
     /// read again before the session uses the cache [K3].
     mutating func apply(_ statement: Statement, _ store: CacheStore) {
+        if store.limits.readsOwnWrites { bounds.sent(statement.reads) }
         var effect = statement.effect
         if effect.contains(.callsUnknownCode), statement.reason.isAboutRelation {
             // Policies, rules and views: what they call is written by who owns the relation.
@@ -125,8 +151,24 @@ extension Session {
         }
     }
 
-    /// Relays for good from here on.
+    /// Relays for good from here on: the origin must know every statement that the client does, and have answered
+    /// what the client did not ask, since nobody would keep such a reply from it afterwards.
     mutating func opaque(_ view: ByteView, _ store: CacheStore) -> ClientStep {
+        guard !isFlushing else {
+            if pipeline.owesInjected { return .park }
+            return becomesOpaque(view, store)
+        }
+        for one in prepared.localOnes { withView(one.name) { inject($0, one.statement, store) } }
+        if let unnamed = prepared.unnamed, unnamed.place == .local {
+            inject(view.slice(from: 0, count: 0), unnamed.statement, store)
+        }
+        guard pipeline.owesInjected else { return becomesOpaque(view, store) }
+        isFlushing = true
+        injection += [FrontendType.flush, 0, 0, 0, 4]
+        return .forward(consumed: 0)
+    }
+
+    private mutating func becomesOpaque(_ view: ByteView, _ store: CacheStore) -> ClientStep {
         apply(.anything, store)
         becomeOpaque(store)
         return .forward(consumed: view.count)
@@ -138,6 +180,7 @@ extension Session {
     ) -> ClientStep {
         store.counters.forwarded(.noRoom)
         let effect = store.effect(ofUnremembered: key, standardConformingStrings)
+        bounds.sent(.everything)
         apply(effect, store)
         schemaEpoch = .max
         sendPrepared(effect, store, ownSegment: true)
@@ -160,17 +203,20 @@ extension Session {
         _ view: ByteView, _ unit: ExtendedUnit, capture: EntryID?, _ store: CacheStore
     ) -> ClientStep {
         store.counters.extendedQueries += 1
-        guard forwardMessages(view.slice(from: 0, count: unit.end), capture: capture, store) else {
+        guard let count = forwardMessages(view.slice(from: 0, count: unit.end), capture: capture, store)
+        else {
             if let capture { store.abandon(capture) }
             return opaque(view, store)
         }
-        return .forward(consumed: unit.end)
+        if count < unit.end, let capture { store.abandon(capture) }
+        return .forward(consumed: count)
     }
 
-    /// Notes whole messages that are sent to the origin. False if one cannot be read.
+    /// Notes whole messages that are sent to the origin, and tells how many bytes of them: what is injected goes
+    /// before all of them, so they end before a message that needs it. Nil if one cannot be read.
     mutating func forwardMessages(
         _ view: ByteView, capture: EntryID? = nil, _ store: CacheStore
-    ) -> Bool {
+    ) -> Int? {
         segmentIsForwarded = true
         var position = 0
         var bound: StatementEffect?
@@ -179,15 +225,16 @@ extension Session {
             let body = view.slice(from: position + 5, count: total - 5)
             switch view[position] {
             case FrontendType.parse:
-                guard let name = body.cString(at: 0) else { return false }
+                guard let name = body.cString(at: 0) else { return nil }
                 noteParse(name, body.dropFirst(name.count + 1), store)
             case FrontendType.bind:
                 guard let portal = body.cString(at: 0),
                     let name = body.cString(at: portal.count + 1)
-                else { return false }
+                else { return nil }
+                if position > 0, needsInjection(name, store) { return position }
                 bound = noteBind(name, store)
             case FrontendType.describe:
-                guard body.count >= 2, let name = body.cString(at: 1) else { return false }
+                guard body.count >= 2, let name = body.cString(at: 1) else { return nil }
                 noteDescribe(body[0], name, capture, store)
             case FrontendType.execute:
                 if bound == nil { hasWritten = true }
@@ -198,11 +245,19 @@ extension Session {
             case FrontendType.flush:
                 break
             default:
-                return false
+                return nil
             }
             position += total
         }
-        return true
+        return position
+    }
+
+    /// Whether the origin has to be told of statements before this one is bound.
+    private func needsInjection(_ name: ByteView, _ store: CacheStore) -> Bool {
+        guard let known = prepared.find(name) else { return false }
+        if known.place == .local { return true }
+        guard let statement = store.statements[known.statement], !prepared.localOnes.isEmpty else { return false }
+        return !statement.pointee.possibleEffect.isDisjoint(with: [.namesPrepared, .seesPrepared])
     }
 
     private mutating func noteParse(_ name: ByteView, _ key: ByteView, _ store: CacheStore) {
@@ -223,8 +278,9 @@ extension Session {
         }
         let id = statement.pointee.id
         store.statements.retain(id)
-        if let old = prepared.insert(name, id, .sent) { store.statements.release(old) }
-        owe(Pipeline.Owed(.parse, isRead: true, statement: id.packed), store)
+        parses &+= 1
+        if let old = prepared.insert(name, id, .sent(parses)) { store.statements.release(old) }
+        owe(Pipeline.Owed(.parse, isRead: true, statement: id.packed, parse: parses), store)
     }
 
     /// Notes a request that is sent, unless the origin will drop it unanswered.
@@ -275,9 +331,11 @@ extension Session {
             body.uint8(0)
             body.append(statement.pointee.parseTail)
         }
-        prepared.setPlace(name, .sent)
+        parses &+= 1
+        prepared.setPlace(name, .sent(parses))
+        hasInjectedParse = true
         owe(
-            Pipeline.Owed(.parse, isInjected: true, isRead: true, statement: id.packed), store)
+            Pipeline.Owed(.parse, isInjected: true, isRead: true, statement: id.packed, parse: parses), store)
         if let promise = prepared.promise(name), promise.schemaEpoch != store.schemaEpoch {
             writer.message(FrontendType.describe) { body in
                 body.uint8(UInt8(ascii: "S"))

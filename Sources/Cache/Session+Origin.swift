@@ -1,3 +1,4 @@
+import Mutation
 import PGProtocol
 
 /// The origin's half: each reply is matched with its request and relayed, most of it without a look.
@@ -151,7 +152,7 @@ extension Session {
     private mutating func parsed(_ owed: Pipeline.Owed, _ store: CacheStore) {
         guard owed.statement != .max else { return }
         let id = StatementID(packed: owed.statement)
-        prepared.parsed(id)
+        prepared.parsed(owed.parse)
         if !parseWasNoticed, sharesStatements(store), let statement = store.statements[id] {
             statement.pointee.wasParsed = true
         }
@@ -226,6 +227,9 @@ extension Session {
         describing = []
         parseWasNoticed = false
         if message.count == total, message.isFatal { signals.insert(.originSaidFatal) }
+        if Mutation.captureSurvivesError.isOn, let owed = pipeline.first, owed.capture != .max {
+            store.finishCapture(EntryID(packed: owed.capture))
+        }
         abandonCapture(store)
         guard state == .ready else { return }
         var dropped: [Pipeline.Owed] = []
@@ -240,8 +244,7 @@ extension Session {
             promised.removeFirst()
         }
         guard owed.request == .parse, owed.statement != .max else { return }
-        let released = prepared.parseFailed(
-            StatementID(packed: owed.statement), isInjected: owed.isInjected)
+        let released = prepared.parseFailed(owed.parse, isInjected: owed.isInjected)
         if let released { store.statements.release(released) }
     }
 
@@ -282,6 +285,9 @@ extension Session {
 
     /// What was written is visible now, if the transaction has ended; what is still on its way stays noted.
     private mutating func transactionMayHaveEnded(_ store: CacheStore) {
+        if store.limits.readsOwnWrites {
+            bounds.answered(before: store.beats.next, isAll: pipeline.isEmpty)
+        }
         guard status == .idle else { return }
         let isAllAnswered = pipeline.writes == 0
         if hasWritten {

@@ -15,7 +15,8 @@ import PGProtocol
 ///   the origin, the rest of it is sent too, so that errors and the implicit transaction are the origin's.
 /// - A hit is answered only while the origin owes nothing; else the client's input waits (`park`). Replies thus keep
 ///   their order, and a hit never overtakes what came before it [S3].
-/// - Inside a transaction everything is forwarded. After a possible write hits wait for the watermark [S1].
+/// - Inside a transaction everything is forwarded. After a possible write hits wait for the watermark [S1], and
+///   so they do after a read at the origin, over the relations that it read [S5].
 /// - A session whose settings may have changed forwards for good [K3].
 ///
 /// Owned by the shell's table of connections. Bounded: `Pipeline.countMax` requests, `PreparedStatements.countMax`
@@ -107,10 +108,8 @@ public struct Session {
     /// The schema that the profile was read under.
     var schemaEpoch: UInt32 = 0
     var standardConformingStrings = true
-    /// Hits need a watermark at least here [S1]; `.never` until the beat that began behind the write ends.
-    public internal(set) var bound = LSN.zero
-    /// The first beat that can tell the bound.
-    var boundBeat: UInt64 = 0
+    /// How old an answer may be that is not the origin's [S1] [S5].
+    var bounds = Bounds()
     /// Something of the open segment was sent to the origin.
     var segmentIsForwarded = false
     /// Something of the open segment was answered here.
@@ -130,6 +129,8 @@ public struct Session {
     var originCapture = UInt64.max
     var originDescribes = false
     var prepared = PreparedStatements()
+    /// Parse messages that were sent to the origin, ours and the client's.
+    var parses: UInt32 = 0
     /// The origin has asked for a password or the like.
     var isChallenged = false
     /// ParameterStatus as last seen; PostgreSQL reports about fifteen.
@@ -138,6 +139,8 @@ public struct Session {
     /// A follower waits for this entry; `granted` is one whose leader has ended well, `declined` one that will not
     /// be waited for again [S6].
     public internal(set) var awaited: EntryID?
+    /// A client waits for the watermark.
+    public internal(set) var awaitsBeat = false
     var granted: EntryID?
     var declined: EntryID?
     /// The origin expects COPY data of the client and ignores Sync.
@@ -148,6 +151,10 @@ public struct Session {
     var promised: [[UInt8]] = []
     /// The client is owed an error instead of what the origin answers up to the next ReadyForQuery.
     var isReplacing = false
+    /// A Parse of ours went along in a segment of the client's: the next segment waits until it was answered.
+    var hasInjectedParse = false
+    /// The origin was told to answer what it owes, so that the session can become opaque.
+    var isFlushing = false
     var injection: [UInt8] = []
     var outgoing: [UInt8] = []
 
@@ -203,22 +210,20 @@ public struct Session {
         signals.insert(.wake)
     }
 
-    /// The beat that began behind this session's write has ended.
-    public mutating func boundKnown(_ lsn: LSN, beat: UInt64) {
-        if bound == .never, beat >= boundBeat { bound = lsn }
-    }
-
     /// Whatever was sent up to now may have written: hits wait for a beat that begins from now on.
     mutating func raiseBound(_ store: CacheStore) {
         guard store.limits.readsOwnWrites else { return }
-        bound = .never
-        boundBeat = store.sessionWrote(number)
+        let beat = store.beats.next
+        bounds.wrote(before: beat)
+        store.beats.want(beat)
     }
 
-    /// The leader has ended; if well, its answer is this session's too.
-    public mutating func leaderEnded() {
-        granted = awaited
+    /// What this session waited for has come: the leader's answer, if it ended well, is this session's too; or the
+    /// watermark.
+    public mutating func woken() {
+        if awaited != nil { granted = awaited }
         awaited = nil
+        awaitsBeat = false
     }
 
     /// The leader is slow, or has failed, or the client wants to cancel: the origin answers.

@@ -65,6 +65,8 @@ struct Statement {
         isEffectPending ? effect.union([.mayWrite, .callsUnknownCode]) : effect
     }
 
+    /// The relations whose rows an execution at the origin may show [S5].
+    var reads = ReadSet.everything
     /// What it reads; there exactly while `state` is `cacheable`.
     var query: ResolvedQuery?
     /// ParameterDescription and RowDescription or NoData, as the origin sent them.
@@ -111,6 +113,7 @@ struct Statement {
         isPinnedByCatalogRequest = false
         rolesAllowed = 0
         rolesAsked = 0
+        reads = .everything
         query = nil
         describeReply = nil
         rowDescription = nil

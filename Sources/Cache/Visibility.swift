@@ -7,7 +7,8 @@ import PGProtocol
 /// answer from before, and no second change would ever come. So each received transaction is
 /// remembered, with what its changes touch, until a snapshot of the origin shows it finished; a
 /// capture that begins meanwhile is stored only if nothing that is remembered `matches` it. (What is
-/// received later meets the capture in the dependency index [T1].)
+/// received later meets the capture in the dependency index [T1].) What was committed before the stream began is never
+/// received at all: until everyone below a fence behind that has finished, everything matches.
 ///
 /// Bounds: `changesMax` changes are kept row by row, beyond them a relation counts as wholly changed.
 /// Over `transactionsMax` transactions nothing more is kept: everything matches until `removeAll`, and
@@ -23,6 +24,8 @@ struct Visibility {
         case transaction(UInt32)
         /// Any snapshot that was asked for after the event.
         case nextSnapshot(isAsked: Bool)
+        /// A snapshot in which every transaction with a lower number has finished.
+        case everyone(below: TransactionID)
     }
     private struct Remembered {
         var proof: Proof
@@ -76,6 +79,11 @@ struct Visibility {
                 whole: [], isEverything: true))
     }
 
+    /// Transactions below this number may have changed anything, and the stream will not tell.
+    mutating func rememberAll(below fence: TransactionID) {
+        remember(Remembered(proof: .everyone(below: fence), rows: [], whole: [], isEverything: true))
+    }
+
     /// The origin is being asked for a snapshot.
     mutating func snapshotAsked() {
         for index in remembered.indices {
@@ -87,12 +95,15 @@ struct Visibility {
 
     /// The answer to the last `snapshotAsked`. `isFinished` takes a transaction number of 32 bits, and
     /// says whether the snapshot shows it ended.
-    mutating func snapshotArrived(isFinished: (UInt32) -> Bool) {
+    mutating func snapshotArrived(
+        isFinished: (UInt32) -> Bool, isEveryoneFinished: (TransactionID) -> Bool = { _ in true }
+    ) {
         let before = remembered.count
         remembered.removeAll { item in
             switch item.proof {
             case .transaction(let narrowID): isFinished(narrowID)
             case .nextSnapshot(let isAsked): isAsked
+            case .everyone(let fence): isEveryoneFinished(fence)
             }
         }
         guard remembered.count < before else { return }

@@ -22,16 +22,19 @@ public struct Pipeline {
         /// The statement that this concerns, and the entry that captures the answer, as the owner numbers them.
         public var statement: UInt64
         public var capture: UInt64
+        /// Of a Parse: its number among the session's.
+        public var parse: UInt32
 
         public init(
             _ request: Request, isInjected: Bool = false, isRead: Bool = false,
-            statement: UInt64 = .max, capture: UInt64 = .max
+            statement: UInt64 = .max, capture: UInt64 = .max, parse: UInt32 = 0
         ) {
             self.request = request
             self.isInjected = isInjected
             self.isRead = isRead
             self.statement = statement
             self.capture = capture
+            self.parse = parse
         }
     }
 
@@ -52,6 +55,11 @@ public struct Pipeline {
 
     /// The request that the next reply belongs to.
     public var first: Owed? { count == 0 ? nil : ring[head] }
+
+    /// Something is owed that the client did not ask for.
+    public var owesInjected: Bool {
+        (0..<count).contains { ring[(head + $0) & (ring.count - 1)].isInjected }
+    }
 
     /// False when the origin will read this and drop it, since it skips to the next Sync.
     @discardableResult

@@ -8,7 +8,7 @@ import PGProtocol
 /// goes while the kernel may still write it.
 ///
 ///     open ──▶ draining (the last words are on their way to the client) ──▶ closing ──▶ freed
-struct Connection {
+package struct Connection {
     enum State: UInt8 {
         case open
         case draining
@@ -17,11 +17,11 @@ struct Connection {
 
     var session: Session
     var state = State.open
-    var client: SocketID
+    package var client: SocketID
     var origin = SocketID.none
     var clientInput = ReceiveBuffer()
     var originInput = ReceiveBuffer()
-    var clientOutput = SendQueue()
+    package var clientOutput = SendQueue()
     var originOutput = SendQueue()
     /// A receive is in flight.
     var isClientReceiving = false
@@ -60,12 +60,12 @@ struct Connection {
 /// All connections, each at a fixed place in raw memory, so that a turn touches no reference count.
 ///
 /// Bounds: `capacity`, given once. A slot is reused under a new generation.
-final class Connections {
+package final class Connections {
     let capacity: Int
     private let slots: UnsafeMutablePointer<Connection>
     private let generations: UnsafeMutablePointer<UInt32>
     private var free: [UInt32] = []
-    private(set) var count = 0
+    package private(set) var count = 0
 
     init(capacity: Int) {
         self.capacity = capacity
@@ -120,7 +120,7 @@ final class Connections {
         return active
     }
 
-    func forEach(_ body: (UnsafeMutablePointer<Connection>) -> Void) {
+    package func forEach(_ body: (UnsafeMutablePointer<Connection>) -> Void) {
         for index in 0..<capacity where generations[index] & 1 == 1 { body(slots + index) }
     }
 }

@@ -77,7 +77,7 @@ extension Proxy {
 
     private func ask(_ question: CatalogLink.Question, _ query: OriginQuery, _ link: any PostgresLink) {
         catalogLink.current = question
-        catalogLink.deadlineNanoseconds = reactor.nowNanoseconds &+ 60_000_000_000
+        catalogLink.deadlineNanoseconds = reactor.nowNanoseconds &+ 40_000_000_000
         link.query(query.sql, query.parameters)
     }
 
@@ -100,9 +100,9 @@ extension Proxy {
     }
 
     private func retentionMeasured(_ rows: [[String?]]) {
-        guard let row = rows.first, row.count == 2, let bytes = row[0].flatMap({ UInt64($0) }) else {
-            return
-        }
+        guard let row = rows.first, row.count == 2 else { return }
+        // A slot that was lost holds nothing back: its restart_lsn is null.
+        let bytes = row[0].flatMap { UInt64($0) } ?? 0
         perform(
             replication.feed.retentionMeasured(bytes: bytes, walStatus: row[1] ?? "", now: now))
     }

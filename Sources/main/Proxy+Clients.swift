@@ -132,9 +132,9 @@ extension Proxy {
         case .park:
             connection.pointee.isParked = true
             if connection.pointee.session.awaited != nil {
-                connection.pointee.followDeadlineNanoseconds =
-                    reactor.nowNanoseconds &+ settings.coalesceMilliseconds &* 1_000_000
-                startFollowTimer()
+                patience(of: connection, milliseconds: settings.coalesceMilliseconds)
+            } else if connection.pointee.session.awaitsBeat {
+                patience(of: connection, milliseconds: min(settings.coalesceMilliseconds, Proxy.lateMilliseconds))
             }
             return false
         case .reply(let consumed):
@@ -362,7 +362,8 @@ extension Proxy {
         guard connection.pointee.state == .open else { return }
         // What could not be relayed yet goes first; a slow client gets to read it.
         guard connection.pointee.clientOutput.count < Connection.outputBytesMax else { return }
-        connection.pointee.clientOutput.append(connection.pointee.originInput.bytes)
+        // What is left is the beginning of a message that will not be whole, perhaps of one that the client did not
+        // ask for: it is nobody's.
         connection.pointee.originInput.consume(connection.pointee.originInput.count)
         if connection.pointee.isCancel {
             close(connection)

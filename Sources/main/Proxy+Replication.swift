@@ -67,6 +67,7 @@ extension Proxy {
     private func controlEvent(_ event: LinkEvent) {
         switch event {
         case .answered(let rows):
+            replication.beatDeadlineNanoseconds = .max
             guard let row = rows.first, row.count == 2, let text = row[0], let position = row[1],
                 let snapshot = Snapshot(text), let lsn = LSN(position)
             else {
@@ -79,18 +80,12 @@ extension Proxy {
                 replication.publicationWantsBeat = false
                 perform(replication.publication.snapshotArrived(snapshot, now: now))
             }
-            while let bound = store.nextBound() {
-                guard let connection = connections[bound.session] else { continue }
-                connection.pointee.session.boundKnown(bound.lsn, beat: bound.beat)
-            }
         case .failed(let state, let message):
+            replication.beatDeadlineNanoseconds = .max
             log.warning("beat failed", metadata: ["state": "\(state)", "message": "\(message)"])
             store.beatFailed()
         case .lost(_, let message):
-            store.beatFailed()
-            if isStopping { return }
-            log.warning("control connection lost", metadata: ["message": "\(message)"])
-            reconnectLater(.control)
+            controlLost(message)
         case .connected, .streaming, .copyData:
             break
         }
@@ -113,8 +108,7 @@ extension Proxy {
         else { return }
         if isUrgent || replication.wantsBeat {
             replication.isLagBeatDue = false
-            store.beatBegan()
-            link.query(Proxy.beatQuery, [])
+            beat(link)
         } else if isWanted, !replication.isBeatTimerRunning {
             // Only transactions wait to be seen visible: no client does, so not in a hurry.
             replication.isBeatTimerRunning = true
@@ -127,8 +121,31 @@ extension Proxy {
         guard !store.isBeatInFlight, let link = links[.control], link.isIdle,
             store.wantsBeat.isWanted
         else { return }
+        beat(link)
+    }
+
+    private func beat(_ link: any PostgresLink) {
+        replication.beatDeadlineNanoseconds = reactor.nowNanoseconds &+ Proxy.beatNanosecondsMax
         store.beatBegan()
         link.query(Proxy.beatQuery, [])
+    }
+
+    /// A half-open connection would never answer.
+    private static let beatNanosecondsMax: UInt64 = 10_000_000_000
+
+    /// Gives the control connection up when a beat has been under way for too long.
+    func checkBeat() {
+        guard reactor.nowNanoseconds > replication.beatDeadlineNanoseconds else { return }
+        links[.control]?.close()
+        controlLost("a beat was not answered")
+    }
+
+    private func controlLost(_ message: String) {
+        replication.beatDeadlineNanoseconds = .max
+        store.beatFailed()
+        if isStopping { return }
+        log.warning("control connection lost", metadata: ["message": "\(message)"])
+        reconnectLater(.control)
     }
 
     // MARK: - Publication
@@ -239,6 +256,7 @@ extension Proxy {
         case .startReplication(let sql): links[.replication]?.startReplication(sql)
         case .sendCopyData(let bytes): links[.replication]?.sendCopyData(bytes)
         case .close: links[.replication]?.close()
+        case .fenced(let fence): store.streamFenced(below: fence)
         case .relationDescribed(let shape): store.relationDescribed(shape)
         case .transactionReceived(let transaction): store.transactionReceived(transaction)
         case .logicalMessage: break

@@ -131,23 +131,42 @@ extension Proxy {
         connections.forEach { connection in
             if connection.pointee.deadlineNanoseconds <= now { close(connection) }
         }
+        checkBeat()
         // Nobody may be waiting, but how far behind we are should be known.
         replication.isLagBeatDue = replication.feed.isLive
         _ = startClock(.sweep, milliseconds: 1000)
         stopIfDone()
     }
 
-    /// Makes sure that followers of a slow leader are looked at in time.
-    func startFollowTimer() {
+    /// A watermark that takes longer to pass a beat is not waited for.
+    static let lateMilliseconds: UInt64 = 20
+
+    /// The session waits for somebody else's answer, or for the watermark, but not for ever.
+    func patience(of connection: UnsafeMutablePointer<Connection>, milliseconds: UInt64) {
+        guard connection.pointee.followDeadlineNanoseconds == .max else { return }
+        connection.pointee.followDeadlineNanoseconds =
+            reactor.nowNanoseconds &+ milliseconds &* 1_000_000
+        startFollowTimer()
+    }
+
+    private func startFollowTimer() {
         if isFollowTimerRunning { return }
         isFollowTimerRunning = true
-        _ = startClock(.follow, milliseconds: max(settings.coalesceMilliseconds / 2, 1))
+        _ = startClock(
+            .follow, milliseconds: max(min(settings.coalesceMilliseconds, Proxy.lateMilliseconds) / 2, 1))
     }
 
     private func releaseSlowFollowers() {
         let now = reactor.nowNanoseconds
         var isAnyoneWaiting = false
         connections.forEach { connection in
+            if connection.pointee.session.awaitsBeat {
+                if connection.pointee.followDeadlineNanoseconds <= now {
+                    store.watermarkIsLate()
+                } else {
+                    isAnyoneWaiting = true
+                }
+            }
             guard connection.pointee.session.awaited != nil else { return }
             if connection.pointee.followDeadlineNanoseconds <= now {
                 store.counters.coalesceTimeouts += 1

@@ -14,19 +14,19 @@ import PGProtocol
 public final class Proxy {
     var settings: Settings
     let reactor: Reactor
-    let store: CacheStore
+    package let store: CacheStore
     let resolver: NameResolver
-    let connections: Connections
+    package let connections: Connections
     var log: Logger
     /// Settings as they are now, for SIGHUP.
-    var reload: () -> Settings? = { nil }
+    package var reload: () -> Settings? = { nil }
 
     /// Connections with something to send at the end of this turn.
     var dirty: [SessionNumber] = []
     var listeners: [SocketID] = []
     var originAddress: SocketAddress?
     var isStopping = false
-    var hasStopped = false
+    package var hasStopped = false
     var isFollowTimerRunning = false
     var originQuery: NameResolver.Query?
     var shellCounters = ShellCounters()
@@ -96,7 +96,7 @@ public final class Proxy {
         guard store.wantsAnything || catalogLink.isAsking || replication.wantsBeat else { return }
         while let number = store.nextWoken() {
             guard let connection = connections[number] else { continue }
-            connection.pointee.session.leaderEnded()
+            connection.pointee.session.woken()
             wake(connection)
         }
         settleReplication()

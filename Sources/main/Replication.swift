@@ -12,6 +12,8 @@ struct Replication {
     var feedTimer: TimerID?
     var publicationTimer: TimerID?
     var isBeatTimerRunning = false
+    /// A beat that is not answered by then makes the control connection count as dead; `.max` while none is asked.
+    var beatDeadlineNanoseconds = UInt64.max
     /// Why nothing is followed, for `/readyz` and `/status`.
     var trouble: String? = "starting"
     /// Once a second, so that a stream that has stopped shows its lag.

@@ -391,7 +391,9 @@ import Testing
             _ = feed.clockReached(.ms(10_000))
             actions = feed.linkConnected(serverVersion: 150_000, now: .ms(10_001))
             while case .query = actions.first { actions = try step(actions) }
-            guard case .startReplication(let start) = actions.first else {
+            guard case .fenced(let fence) = actions.first, fence > TransactionID(2), actions.count > 1,
+                case .startReplication(let start) = actions[1]
+            else {
                 Issue.record("\(actions)")
                 return
             }

@@ -18,6 +18,8 @@ import Testing
 
     private static let identity: [[String?]] = [["7001", "1", "0/100", "app"]]
     private static let created: [[String?]] = [["pgcache_ab_1", "0/200", nil, "pgoutput"]]
+    private static let fence: [[String?]] = [["fence", "740"]]
+    private static let fenceQuery = Action.query("SELECT 'fence', pg_current_xact_id()::text")
 
     private func acknowledged(_ position: UInt64, clock: Int64, reply: Bool = false) -> Action {
         .sendCopyData(
@@ -43,6 +45,7 @@ import Testing
         _ = feed.linkAnswered(rows: Self.identity, now: .ms(2))
         if persistent { _ = feed.linkAnswered(rows: [], now: .ms(2)) }
         _ = feed.linkAnswered(rows: Self.created, now: .ms(3))
+        _ = feed.linkAnswered(rows: Self.fence, now: .ms(3))
         _ = feed.linkStreaming(now: .ms(4))
         return feed
     }
@@ -59,7 +62,10 @@ import Testing
                 .wake(at: .ms(130_002)),
             ])
         #expect(
-            feed.linkAnswered(rows: Self.created, now: .ms(3)) == [
+            feed.linkAnswered(rows: Self.created, now: .ms(3)) == [Self.fenceQuery, .wake(at: .ms(30_003))])
+        #expect(
+            feed.linkAnswered(rows: Self.fence, now: .ms(3)) == [
+                .fenced(below: TransactionID(740)),
                 .startReplication(
                     "START_REPLICATION SLOT \"pgcache_ab_1\" LOGICAL 0/200 (proto_version '1', "
                         + "publication_names '\"we\"\"ird''s\"', messages 'true')"),
@@ -72,13 +78,30 @@ import Testing
         #expect(feed.isLive && feed.watermark == LSN(0x200))
     }
 
+    /// [T2] Without the fence nobody knows what the stream leaves out.
+    @Test func withoutATransactionNumberThereIsNoStream() {
+        for answers: [[String?]] in [[], [["fence", nil]], [["fence", "x"]]] {
+            var feed = feed()
+            _ = feed.started(publication: "p", now: .ms(0))
+            _ = feed.linkConnected(serverVersion: 150_000, now: .ms(1))
+            _ = feed.linkAnswered(rows: Self.identity, now: .ms(2))
+            _ = feed.linkAnswered(rows: Self.created, now: .ms(3))
+            let actions = feed.linkAnswered(rows: answers, now: .ms(4))
+            guard case .lost(_, mustEmpty: true) = actions.first else {
+                Issue.record("\(actions)")
+                continue
+            }
+        }
+    }
+
     @Test func serversBefore14AreNotAskedForMessages() {
         var feed = feed()
         _ = feed.started(publication: "p", now: .ms(0))
         _ = feed.linkConnected(serverVersion: 130_010, now: .ms(1))
         _ = feed.linkAnswered(rows: Self.identity, now: .ms(2))
+        _ = feed.linkAnswered(rows: Self.created, now: .ms(3))
         #expect(
-            feed.linkAnswered(rows: Self.created, now: .ms(3)).first
+            feed.linkAnswered(rows: Self.fence, now: .ms(3)).last(where: { $0.isStart })
                 == .startReplication(
                     "START_REPLICATION SLOT \"pgcache_ab_1\" LOGICAL 0/200 (proto_version '1', "
                         + "publication_names '\"p\"')"))
@@ -143,6 +166,7 @@ import Testing
         _ = feed.linkAnswered(rows: [["7001", "1", "0/900", "app"]], now: .ms(2))
         _ = feed.linkAnswered(rows: [], now: .ms(2))
         _ = feed.linkAnswered(rows: Self.created, now: .ms(3))
+        _ = feed.linkAnswered(rows: Self.fence, now: .ms(3))
         #expect(!feed.linkStreaming(now: .ms(4)).contains(.live(LSN(0x200))))
         _ = data(&feed, StreamBytes.keepalive(0x800), .ms(5))
         #expect(!feed.isLive)
@@ -407,4 +431,8 @@ import Testing
             }
         }
     }
+}
+
+extension ReplicationAction {
+    fileprivate var isStart: Bool { if case .startReplication = self { true } else { false } }
 }

@@ -7,7 +7,6 @@ import Testing
 @Suite struct BeatsTests {
     let entry = EntryID(packed: 1)
     let later = EntryID(packed: 2)
-    let session = SessionNumber(index: 3, generation: 1)
 
     @Test func anEntryWaitsForABeatAndThenForTheWatermark() {
         var beats = Beats()
@@ -39,31 +38,80 @@ import Testing
         #expect(beats.nextReached(.never) == later)
     }
 
-    @Test func aSessionIsToldTheBeatThatBeganBehindItsWrite() {
+    @Test func aBeatIsReachedWhenTheWatermarkHasPassedWhatItTold() {
         var beats = Beats()
         beats.began()
-        #expect(beats.wait(session: session) == 2)
+        let bound = beats.next
+        #expect(bound == 2)
+        beats.want(bound)
         beats.answered(LSN(50))
-        #expect(beats.nextBound() == nil)
+        beats.watermarkReached(.never)
+        #expect(beats.reached == 1)
+        #expect(beats.isWanted)
         beats.began()
         beats.answered(LSN(60))
-        let known = beats.nextBound()
-        #expect(known?.session == session)
-        #expect(known?.lsn == LSN(60))
-        #expect(known?.beat == 2)
+        beats.watermarkReached(LSN(59))
+        #expect(beats.reached == 1 && !beats.isCaughtUp)
+        beats.watermarkReached(LSN(60))
+        #expect(beats.reached == 2 && beats.isCaughtUp)
+    }
+
+    @Test func aBoundIsNotAskedForBeforeSomebodyWantsIt() {
+        var beats = Beats()
+        let bound = beats.next
+        #expect(!beats.isWanted)
+        beats.want(bound)
+        #expect(beats.isWanted)
+        beats.began()
+        beats.want(bound)
+        #expect(!beats.isWanted)
+        beats.answered(LSN(60))
+        beats.want(bound)
+        #expect(!beats.isWanted)
+    }
+
+    @Test func aBoundWhoseAnswerWasForgottenWantsANewBeat() {
+        var beats = Beats()
+        let bound = beats.next
+        beats.want(bound)
+        beats.began()
+        beats.answered(LSN(60))
+        beats.forgetAnswers()
+        beats.watermarkReached(.never)
+        #expect(beats.reached == 0)
+        beats.want(bound)
+        #expect(beats.isWanted)
+        beats.began()
+        beats.answered(LSN(10))
+        beats.watermarkReached(LSN(10))
+        #expect(beats.reached >= bound)
+    }
+
+    @Test func ofTooManyAnswersTheOldestAreReachedWithTheNext() {
+        var beats = Beats()
+        for number in 1...5000 {
+            beats.began()
+            beats.answered(LSN(UInt64(number)))
+        }
+        beats.watermarkReached(LSN(3))
+        #expect(beats.reached == 0)
+        beats.watermarkReached(LSN(4999))
+        #expect(beats.reached == 4999)
     }
 
     @Test func whoWaitedForAFailedBeatWaitsForTheNext() {
         var beats = Beats()
         _ = beats.wait(entry: entry)
-        _ = beats.wait(session: session)
+        beats.want(beats.next)
         beats.began()
         beats.failed()
         #expect(beats.isWanted && !beats.isInFlight)
+        beats.forgetEntries()
+        #expect(beats.isWanted)
         beats.began()
         beats.answered(LSN(60))
-        #expect(beats.nextReached(.never) == entry)
-        #expect(beats.nextBound()?.session == session)
+        beats.watermarkReached(.never)
+        #expect(beats.reached == 2)
     }
 
     @Test func aFailureWithoutABeatIsNone() {
@@ -71,21 +119,6 @@ import Testing
         _ = beats.wait(entry: entry)
         beats.failed()
         #expect(beats.isWanted)
-    }
-
-    /// The origin's connection may be away for long, while sessions go on writing.
-    @Test func aSessionThatWritesOftenWaitsOnce() {
-        var beats = Beats()
-        for _ in 0..<1000 { _ = beats.wait(session: session) }
-        for _ in 0..<10 {
-            beats.began()
-            _ = beats.wait(session: session)
-            beats.failed()
-        }
-        beats.began()
-        beats.answered(LSN(60))
-        #expect(beats.nextBound() != nil)
-        #expect(beats.nextBound() == nil)
     }
 
     @Test func forgottenEntriesAreNotReached() {

@@ -45,7 +45,7 @@ final class CannedOrigin {
         }
         for (name, oid) in relations { origin.describe(name, oid) }
         origin.store.empty()
-        while origin.store.nextBound() != nil || origin.store.nextWoken() != nil {}
+        while origin.store.nextWoken() != nil {}
         return origin
     }
 

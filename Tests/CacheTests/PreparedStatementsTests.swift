@@ -15,10 +15,10 @@ import Testing
     @Test func aNameStandsForItsLastStatement() {
         var prepared = PreparedStatements()
         #expect(named("s") { prepared.find($0) } == nil)
-        #expect(named("s") { prepared.insert($0, one, .sent) } == nil)
-        #expect(named("s") { prepared.insert($0, two, .sent) } == one)
+        #expect(named("s") { prepared.insert($0, one, .sent(1)) } == nil)
+        #expect(named("s") { prepared.insert($0, two, .sent(2)) } == one)
         let found = named("s") { prepared.find($0) }
-        #expect(found?.statement == two && found?.place == .sent)
+        #expect(found?.statement == two && found?.place == .sent(2))
         #expect(named("s") { prepared.remove($0) } == two)
         #expect(named("s") { prepared.remove($0) } == nil)
     }
@@ -36,25 +36,25 @@ import Testing
 
     @Test func whatTheOriginParsedIsThere() {
         var prepared = PreparedStatements()
-        _ = named("s") { prepared.insert($0, one, .sent) }
-        prepared.parsed(one)
+        _ = named("s") { prepared.insert($0, one, .sent(1)) }
+        prepared.parsed(1)
         #expect(named("s") { prepared.find($0) }?.place == .atOrigin)
     }
 
     @Test func aFailedParseOfTheClientsLeavesNothing() {
         var prepared = PreparedStatements()
-        _ = named("s") { prepared.insert($0, one, .sent) }
-        #expect(prepared.parseFailed(one, isInjected: false) == one)
+        _ = named("s") { prepared.insert($0, one, .sent(1)) }
+        #expect(prepared.parseFailed(1, isInjected: false) == one)
         #expect(named("s") { prepared.find($0) } == nil)
-        #expect(prepared.parseFailed(one, isInjected: false) == nil)
+        #expect(prepared.parseFailed(1, isInjected: false) == nil)
     }
 
     @Test func aFailedParseOfOursIsStillToBeSent() {
         var prepared = PreparedStatements()
         for name in ["", "s"] {
             _ = named(name) { prepared.insert($0, one, .local) }
-            named(name) { prepared.setPlace($0, .sent) }
-            #expect(prepared.parseFailed(one, isInjected: true) == nil)
+            named(name) { prepared.setPlace($0, .sent(1)) }
+            #expect(prepared.parseFailed(1, isInjected: true) == nil)
             #expect(named(name) { prepared.find($0) }?.place == .local)
         }
     }

@@ -34,6 +34,17 @@ import Testing
         #expect(!visibility.matches(uses(5)))
     }
 
+    /// What was committed before the stream began is never received, and new snapshots may not see it yet.
+    @Test func untilEveryoneBelowTheFenceHasFinishedEverythingMatches() {
+        var visibility = Visibility()
+        visibility.rememberAll(below: TransactionID(1000))
+        #expect(visibility.matches(uses(5)) && !visibility.isEmpty)
+        visibility.snapshotArrived(isFinished: { _ in true }, isEveryoneFinished: { _ in false })
+        #expect(visibility.matches(uses(5)))
+        visibility.snapshotArrived(isFinished: { _ in false }, isEveryoneFinished: { $0 == TransactionID(1000) })
+        #expect(!visibility.matches(uses(5)) && visibility.isEmpty)
+    }
+
     @Test func eachTransactionIsProvenByItself() {
         var visibility = Visibility()
         visibility.received(narrowID: 1, changes: [insert(5)])

@@ -15,8 +15,9 @@ import Testing
     /// Module → what its files may import.
     static let allowed: [String: Set<String>] = [
         "Sources/Protocol": [],
-        "Sources/CDC": ["PGProtocol"],
-        "Sources/Cache": ["PGProtocol", "CDC", "CPgQuery", "CXXHash"],
+        "Sources/Mutation": [],
+        "Sources/CDC": ["PGProtocol", "Mutation"],
+        "Sources/Cache": ["PGProtocol", "CDC", "Mutation", "CPgQuery", "CXXHash"],
         "Sources/Loop": ["CLoop", "Glibc"],
         "Sources/main": [
             "Loop", "PGProtocol", "CDC", "Cache", "CAdmin", "Shell", "Logging", "TOMLKit",

@@ -1,3 +1,4 @@
+import Mutation
 import PGProtocol
 
 /// Works out which rows of each relation can matter to a SELECT [I1].
@@ -71,7 +72,11 @@ struct ConstraintReader {
         var below = path[...]
         if case .on(let join) = bound.scope {
             guard let position = path.firstIndex(where: { $0.join == join }) else { return false }
-            if select.joins[join] == .left, !path[position].isRightArm { return false }
+            if select.joins[join] == .left, !path[position].isRightArm,
+                !Mutation.onConstrainsRowSide.isOn
+            {
+                return false
+            }
             below = path[(position + 1)...]
         }
         let isNullable = below.contains { select.joins[$0.join] == .left && $0.isRightArm }

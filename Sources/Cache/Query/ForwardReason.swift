@@ -60,6 +60,8 @@ public enum ForwardReason: String, CaseIterable, Sendable {
     case otherDatabase = "other_database"
     case inTransaction = "in_transaction"
     case ownWrite = "own_write"
+    /// The session has seen what is later than the watermark [S5].
+    case ownRead = "own_read"
     /// Captured, and the watermark has not passed it [T4].
     case notYetServable = "not_yet_servable"
     /// Another session's execution of the same took too long to wait for [S6].
