@@ -3,11 +3,11 @@
 
 SWIFT ?= swift
 IMPORTS := --explicit-target-dependency-import-check error
-RELEASE := -c release --product pgcache $(IMPORTS) --static-swift-stdlib \
-	-Xswiftc -cross-module-optimization
+OPTIMIZED := -c release $(IMPORTS) --static-swift-stdlib -Xswiftc -cross-module-optimization
+RELEASE := $(OPTIMIZED) --product pgcache
 BINARY := .build/release/pgcache
 
-.PHONY: help build demo run test bench profile soak clean
+.PHONY: help build demo run test simulate mutants bench profile soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,9 +24,19 @@ run: build ## run in front of ORIGIN=postgres://user:password@host:port/db (ARGS
 	$(BINARY) run --origin "$(ORIGIN)" --listen-socket 127.0.0.1:6432 \
 		--metrics-socket 127.0.0.1:9090 $(ARGS)
 
-test: ## unit, dialogue, style and integration tests; a table of times; the totals on the last line
+test: ## unit, dialogue, style, integration tests, simulated worlds; a table of times; totals on the last line
 	@scripts/install-dependencies test
-	@SWIFT="$(SWIFT)" BUILD_RELEASE="$(SWIFT) build $(RELEASE)" scripts/test $(ARGS)
+	@SWIFT="$(SWIFT)" BUILD_OPTIMIZED="$(SWIFT) build $(OPTIMIZED)" scripts/test $(ARGS)
+
+simulate: ## fresh simulated worlds until stopped, or for SECONDS; a line a minute (docs/simulation.md)
+	@scripts/install-dependencies build
+	$(SWIFT) build $(OPTIMIZED) --product simulate
+	.build/release/simulate --fresh $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
+
+mutants: ## switch each rule off in turn in simulated worlds; prints what catches it, fails if nothing does
+	@scripts/install-dependencies build
+	$(SWIFT) build $(OPTIMIZED) --scratch-path .build-mutants -Xswiftc -DMUTANTS --product simulate
+	.build-mutants/release/simulate --mutants $(ARGS)
 
 bench: build ## CPU time per hit and per forward beside pgbouncer, Redis, an echo server and a relay
 	@scripts/install-dependencies bench
@@ -42,4 +52,4 @@ soak: build ## writers and readers for SECONDS (default 3600) with every answer 
 		Tests/IntegrationTests/test_coherence.py --timeout 0 $(ARGS)
 
 clean: ## remove what was built
-	rm -rf .build .build-venv
+	rm -rf .build .build-venv .build-mutants

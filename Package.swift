@@ -23,7 +23,10 @@ let besideMain =
 
 let package = Package(
     name: "pgcache",
-    products: [.executable(name: "pgcache", targets: ["pgcache"])],
+    products: [
+        .executable(name: "pgcache", targets: ["pgcache"]),
+        .executable(name: "simulate", targets: ["simulate"]),
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
@@ -83,6 +86,28 @@ let package = Package(
             name: "pgcache-perf", dependencies: ["Loop", "PGProtocol"],
             path: "perf/Sources/pgcache-perf", swiftSettings: strict),
 
+        // The simulator: the whole shell in a world of models, driven from one seed.
+        .target(
+            name: "Simulation",
+            dependencies: [
+                "Shell", "Loop", "PGProtocol", "CDC", "Cache", "Mutation",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Tests/Simulation", swiftSettings: withParser),
+        .executableTarget(
+            name: "simulate",
+            dependencies: [
+                "Simulation", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Tests/simulate", swiftSettings: withParser),
+
+        .testTarget(
+            name: "SimulationTests",
+            dependencies: [
+                "Simulation", "Shell", "Loop", "PGProtocol", "CDC", "Cache",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Tests/SimulationTests", swiftSettings: withParser),
         .testTarget(
             name: "LoopTests", dependencies: ["Loop"], path: "Tests/LoopTests",
             swiftSettings: strict),

@@ -1,0 +1,121 @@
+/// What kind of world a run is in: drawn once from the seed, and printed with the run.
+struct Parameters: Hashable {
+    var seed: UInt64
+    var clients = 6
+    var statementsPerClient = 200
+    var rowsPerTable = 12
+    /// SELECTs that the clients share; of a thousand statements, how many read.
+    var poolSize = 24
+    var readsPerMille = 900
+    /// Number of the table that nearly all changes are of; nil where there is none.
+    var favouriteTable: Int?
+    /// Everything has been read once before the clients come.
+    var startsWarm = true
+    /// Typical one-way delays in microseconds: between a client and the proxy, the proxy and the origin.
+    var clientMicroseconds = 30
+    var originMicroseconds = 60
+    /// The same between pgcache's own connections and the origin.
+    var linkMicroseconds = 60
+    /// Most bytes that a socket takes before its reader must read.
+    var windowBytes = 16 * 1024
+    /// Of a thousand pieces sent, how many are cut at an arbitrary byte.
+    var cutPerMille = 200
+    /// How long a commit that is in the log may stay invisible, and how many of a thousand do for long.
+    var visibilityMicroseconds = 50
+    var slowVisibilityPerMille = 20
+    var slowVisibilityMicroseconds = 20_000
+    /// How late the walsender decodes what was written.
+    var decodingMicroseconds = 100
+    /// The walsender forgets that a relation was not published only at the next ALTER PUBLICATION [T3].
+    var remembersUnpublished = false
+    /// Bytes that a WAL record takes at most; small ones make neighbouring positions meaningful.
+    var recordBytesMax = 24
+    /// Bytes of a long note: with long ones answers are too long to be copied, and are pinned instead.
+    var noteBytes = 2
+    /// What the proxy may keep in its cache.
+    var memoBytesMax = 4 << 20
+    var entryBytesMax = 64 << 10
+    var usesFIFO = false
+    /// A slot that outlives its connection.
+    var hasPersistentSlot = false
+    /// Milliseconds of virtual time between two faults, about; 0 for none.
+    var faultMilliseconds = 0
+    /// The kind that most faults are of; nil where there is none.
+    var favouriteFault: Fault?
+
+    init(seed: UInt64) { self.seed = seed }
+
+    /// A world like no other: every parameter is drawn.
+    static func drawn(_ seed: UInt64) -> Parameters {
+        var random = Random(seed: seed, "parameters")
+        var drawn = Parameters(seed: seed)
+        drawn.clients = random.within(1...10)
+        drawn.statementsPerClient = random.within(60...400)
+        drawn.rowsPerTable = random.within(2...12)
+        drawn.poolSize = random.pick([3, 3, 5, 8, 16, 40])
+        drawn.readsPerMille = random.pick([600, 800, 900, 950, 980, 995])
+        drawn.favouriteTable = random.pick([nil, nil, nil, nil, 0, 1, 2])
+        drawn.startsWarm = random.chance(600)
+        drawn.clientMicroseconds = random.pick([2, 30, 30, 200])
+        drawn.originMicroseconds = random.pick([5, 60, 60, 500])
+        drawn.linkMicroseconds = random.pick([5, 60, 500, 4_000])
+        drawn.windowBytes = random.pick([512, 4096, 16 << 10, 64 << 10])
+        drawn.cutPerMille = random.pick([0, 50, 200, 800])
+        drawn.visibilityMicroseconds = random.pick([1, 50, 50, 1000])
+        drawn.slowVisibilityPerMille = random.pick([0, 20, 20, 100])
+        drawn.slowVisibilityMicroseconds = random.pick([2_000, 20_000, 100_000])
+        drawn.decodingMicroseconds = random.pick([1, 100, 500, 2_000, 10_000])
+        drawn.remembersUnpublished = random.chance(500)
+        drawn.recordBytesMax = random.pick([1, 1, 2, 24])
+        drawn.noteBytes = random.pick([8, 8, 40, 900])
+        drawn.memoBytesMax = random.pick([16 << 10, 64 << 10, 4 << 20, 4 << 20])
+        drawn.entryBytesMax = random.pick([2 << 10, 64 << 10])
+        drawn.usesFIFO = random.chance(250)
+        drawn.hasPersistentSlot = random.chance(250)
+        drawn.faultMilliseconds = random.pick([0, 0, 0, 20, 100])
+        drawn.favouriteFault = random.chance(500) ? random.pick(Fault.allCases) : nil
+        if random.chance(150) { drawn.becomeLate(&random) }
+        return drawn
+    }
+
+    /// Whatever the proxy is told is old, and few statements are asked for often: so that answers are old in every way.
+    private mutating func becomeLate(_ random: inout Random) {
+        linkMicroseconds = random.pick([1_000, 4_000, 10_000])
+        decodingMicroseconds = random.pick([5_000, 20_000])
+        poolSize = random.pick([2, 3, 5])
+        readsPerMille = random.pick([900, 950, 980])
+        startsWarm = true
+        clients = random.within(4...10)
+    }
+
+    /// In the order of their declaration, for people.
+    var text: String {
+        var words: [String] = []
+        func add(_ name: String, _ value: Any) { words.append("\(name)=\(value)") }
+        add("clients", clients)
+        add("statements", statementsPerClient)
+        add("rows", rowsPerTable)
+        add("pool", poolSize)
+        add("reads", "\(readsPerMille)/1000")
+        add("changes", favouriteTable.map { Table.all[$0].name } ?? "all")
+        add("warm", startsWarm)
+        add("client-delay", "\(clientMicroseconds)us")
+        add("origin-delay", "\(originMicroseconds)us")
+        add("link-delay", "\(linkMicroseconds)us")
+        add("window", windowBytes)
+        add("cuts", "\(cutPerMille)/1000")
+        add("visible-after", "\(visibilityMicroseconds)us")
+        add("slow", "\(slowVisibilityPerMille)/1000:\(slowVisibilityMicroseconds)us")
+        add("decoded-after", "\(decodingMicroseconds)us")
+        add("remembers-unpublished", remembersUnpublished)
+        add("record", recordBytesMax)
+        add("note", noteBytes)
+        add("memo", memoBytesMax)
+        add("entry", entryBytesMax)
+        add("fifo", usesFIFO)
+        add("persistent-slot", hasPersistentSlot)
+        add("faults-every", faultMilliseconds == 0 ? "never" : "\(faultMilliseconds)ms")
+        if faultMilliseconds > 0 { add("mostly", favouriteFault.map { "\($0)" } ?? "any") }
+        return words.joined(separator: " ")
+    }
+}
