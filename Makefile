@@ -7,7 +7,7 @@ OPTIMIZED := -c release $(IMPORTS) --static-swift-stdlib -Xswiftc -cross-module-
 RELEASE := $(OPTIMIZED) --product pgcache
 BINARY := .build/release/pgcache
 
-.PHONY: help build demo run test simulate mutants bench profile soak clean
+.PHONY: help build demo run test simulate mutants fuzz bench profile soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ run: build ## run in front of ORIGIN=postgres://user:password@host:port/db (ARGS
 	$(BINARY) run --origin "$(ORIGIN)" --listen-socket 127.0.0.1:6432 \
 		--metrics-socket 127.0.0.1:9090 $(ARGS)
 
-test: ## unit, dialogue, style, integration tests, simulated worlds; a table of times; totals on the last line
+test: ## unit, dialogue, style, integration tests, simulated worlds, fuzzing; a table of times; totals on the last line
 	@scripts/install-dependencies test
 	@SWIFT="$(SWIFT)" BUILD_OPTIMIZED="$(SWIFT) build $(OPTIMIZED)" scripts/test $(ARGS)
 
@@ -37,6 +37,10 @@ mutants: ## switch each rule off in turn in simulated worlds; prints what catche
 	@scripts/install-dependencies build
 	$(SWIFT) build $(OPTIMIZED) --scratch-path .build-mutants -Xswiftc -DMUTANTS --product simulate
 	.build-mutants/release/simulate --mutants $(ARGS)
+
+fuzz: ## every decoder of outside bytes under libFuzzer, SECONDS each (default 600)
+	@scripts/install-dependencies test
+	@SWIFT="$(SWIFT)" scripts/fuzz --seconds $(or $(SECONDS),600) $(ARGS)
 
 bench: build ## CPU time per hit and per forward beside pgbouncer, Redis, an echo server and a relay
 	@scripts/install-dependencies bench
@@ -52,4 +56,4 @@ soak: build ## writers and readers for SECONDS (default 3600) with every answer 
 		Tests/IntegrationTests/test_coherence.py --timeout 0 $(ARGS)
 
 clean: ## remove what was built
-	rm -rf .build .build-venv .build-mutants
+	rm -rf .build .build-venv .build-fuzz .build-mutants

@@ -7,12 +7,16 @@ import PackageDescription
 let postgresHeaders = Context.environment["PG_INCLUDE_SERVER"]
     ?? "/usr/include/postgresql/15/server"
 
+/// Fuzzing is a build of its own, with every module instrumented (scripts/fuzz).
+let isFuzzed = Context.environment["PGCACHE_FUZZ"] == "1"
+
 let strict: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("MemberImportVisibility"),
     // Every test runs with the checks; a release does without: they were 15 % of the instructions of a hit.
-    .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
+    .unsafeFlags(
+        ["-enforce-exclusivity=\(isFuzzed ? "checked" : "unchecked")"], .when(configuration: .release)),
 ]
 let withParser: [SwiftSetting] = strict + [.unsafeFlags(["-Xcc", "-I\(postgresHeaders)"])]
 
@@ -127,3 +131,11 @@ let package = Package(
     ],
     swiftLanguageModes: [.v6]
 )
+
+if isFuzzed {
+    package.targets.append(
+        .executableTarget(
+            name: "fuzz", dependencies: ["Shell", "Cache", "CDC", "PGProtocol"], path: "Tests/Fuzz",
+            exclude: ["corpus", "dictionaries", "seeds.py"],
+            swiftSettings: withParser + [.unsafeFlags(["-parse-as-library"])]))
+}
