@@ -74,7 +74,7 @@ let package = Package(
         .target(
             name: "Shell",
             dependencies: [
-                "Loop", "PGProtocol", "CDC", "Cache", "CAdmin",
+                "Loop", "PGProtocol", "CDC", "Cache", "CAdmin", "Mutation",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "TOMLKit", package: "TOMLKit"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),

@@ -1,32 +1,46 @@
 /// What a proxy that was killed may have left on the origin, and how to remove it.
 ///
-/// A publication belongs to an instance as long as a session holds its advisory lock; without a holder it is
-/// an orphan. A slot without a walsender is one too, if its name says that it is ours. All statements are
+/// Publications and event triggers belong to an instance as long as a session holds its advisory lock; without a
+/// holder they are orphans. A slot without a walsender is one too, if its name says that it is ours. All statements are
 /// run one by one, by a role that may drop what it finds.
 public enum Leftovers {
-    /// Publications are named so, with random hexadecimal digits behind it.
+    /// Instances and their publications are named so, with random hexadecimal digits behind it.
     public static let publicationPrefix = "pgcache_pub_"
     public static let slotPrefix = "pgcache_"
 
-    /// SQL: the advisory lock that stands for a publication. `name` is an SQL expression.
+    /// SQL: the advisory lock that stands for an instance. `name` is an SQL expression.
     ///
     /// Session locks are counted and belong to one database, as publications do (manual, 13.3.5).
     static func lockKey(_ name: String) -> String { "hashtextextended(\(name), 0)" }
 
-    /// Name of each publication of ours except `own`, and whether its lock could be taken (`t`: an
+    /// Name of each instance that has left something, except `own`, and whether its lock could be taken (`t`: an
     /// orphan, and the asking session holds its lock until it ends or `unlock` is run).
     ///
     /// The names are materialized first: the planner must not try locks of rows that it filters later.
-    public static func publicationsQuery(except own: String = "") -> String {
+    public static func instancesQuery(except own: String = "") -> String {
         """
-        WITH ours AS MATERIALIZED (SELECT pubname::text AS name \
+        WITH ours AS MATERIALIZED (SELECT name FROM (SELECT pubname::text AS name \
         FROM pg_catalog.pg_publication WHERE pubname ~ '^\(publicationPrefix)[0-9a-f]+$' \
-        AND pubname <> \(SQLText.literal(own)) ORDER BY 1 LIMIT 1000) \
+        UNION SELECT '\(publicationPrefix)' || split_part(evtname, '_', 3) \
+        FROM pg_catalog.pg_event_trigger WHERE evtname ~ '^\(EventTrigger.namePrefix)[0-9a-f]+_(end|drop)$') \
+        AS found WHERE name <> \(SQLText.literal(own)) ORDER BY 1 LIMIT 1000) \
         SELECT name, pg_try_advisory_lock(\(lockKey("name"))) FROM ours
         """
     }
 
-    public static func dropPublication(_ name: String) -> String {
+    /// Removes all that an instance has made.
+    public static func remove(_ instance: String) -> String {
+        let body = """
+            BEGIN
+            PERFORM pg_catalog.set_config('\(EventTrigger.silence)', 'on', true);
+            \(EventTrigger.removal(instance))
+            \(dropPublication(instance));
+            END
+            """
+        return "DO \(SQLText.literal(body))"
+    }
+
+    static func dropPublication(_ name: String) -> String {
         "DROP PUBLICATION IF EXISTS \(SQLText.identifier(name))"
     }
 

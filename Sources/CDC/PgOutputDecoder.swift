@@ -4,15 +4,14 @@ import PGProtocol
 public struct LogicalMessage: Equatable, Sendable {
     /// Behind the record of the message.
     public var lsn: LSN
-    /// The top-level transaction that wrote it, as the stream carries it; nil if the message was not
-    /// transactional, and so may belong to a transaction that was rolled back.
-    public var transaction: UInt32?
+    /// It belongs to the transaction around it; else to none, and what wrote it may have been rolled back.
+    public var isTransactional: Bool
     public var prefix: String
     public var content: [UInt8]
 
-    public init(lsn: LSN, transaction: UInt32?, prefix: String, content: [UInt8]) {
+    public init(lsn: LSN, isTransactional: Bool, prefix: String, content: [UInt8]) {
         self.lsn = lsn
-        self.transaction = transaction
+        self.isTransactional = isTransactional
         self.prefix = prefix
         self.content = content
     }
@@ -29,8 +28,7 @@ public enum PgOutputMessage: Equatable, Sendable {
     case type(oid: OID, schema: String, name: String)
     case change(RowChange)
     case truncate(relations: [OID], cascades: Bool, restartsIdentity: Bool)
-    /// Its `transaction` is not in the message: nil here; `isTransactional` says whether there is one.
-    case message(LogicalMessage, isTransactional: Bool)
+    case message(LogicalMessage)
 }
 
 /// Bytes of the stream could not be taken for what they should be. The stream cannot go on.
@@ -211,7 +209,7 @@ public enum PgOutputDecoder {
         let length = Int(try reader.int32("Message length"))
         let content = try reader.bytes(length, "Message content").bytes
         return .message(
-            LogicalMessage(lsn: lsn, transaction: nil, prefix: prefix, content: content),
-            isTransactional: flags & 1 != 0)
+            LogicalMessage(
+                lsn: lsn, isTransactional: flags & 1 != 0, prefix: prefix, content: content))
     }
 }

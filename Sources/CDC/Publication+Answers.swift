@@ -8,11 +8,14 @@ extension Publication {
         /// The publication sends every kind of change, leaf by leaf; nil if it does not exist.
         var isFit: Bool?
         var identities: [OID: String] = [:]
+        /// The event trigger is there and enabled; nil where none was asked for.
+        var hasEventTrigger: Bool?
 
         init(rows: [[String?]]) {
             for row in rows where row.count == 3 {
                 switch row[0] {
                 case "publication": isFit = row[1] == "true"
+                case "event trigger": hasEventTrigger = row[1] == "2"
                 case "member":
                     if let relation = row[1].flatMap({ OID($0) }) { identities[relation] = row[2] }
                 default: break
@@ -42,7 +45,8 @@ extension Publication {
             return next(now)
         case .polling:
             pollAt = now.advanced(byMilliseconds: configuration.pollMilliseconds)
-            return compare(Membership(rows: rows), expecting: [], now)
+            let membership = Membership(rows: rows)
+            return compareEventTrigger(membership) + compare(membership, expecting: [], now)
         }
     }
 
@@ -101,7 +105,11 @@ extension Publication {
                     ? create(now)
                     : ask(.dropping, Leftovers.dropPublication(configuration.name), now))
         }
-        if configuration.isAdopted { published = membership.identities }
+        var grown: [PublicationAction] = []
+        if configuration.isAdopted {
+            if membership.identities.keys.contains(where: { published[$0] == nil }) { grown = [.grown] }
+            published = membership.identities
+        }
         var gone: [OID] = []
         for (relation, member) in members {
             let identity = membership.identities[relation]
@@ -114,7 +122,14 @@ extension Publication {
             }
         }
         for relation in gone { members[relation] = nil }
-        return (gone.isEmpty ? [] : [.unfollowed(gone.sorted())]) + next(now)
+        return grown + (gone.isEmpty ? [] : [.unfollowed(gone.sorted())]) + next(now)
+    }
+
+    /// Somebody may drop the event trigger, or switch it off, and on again. It is not made anew: who did it meant it.
+    private mutating func compareEventTrigger(_ membership: Membership) -> [PublicationAction] {
+        guard let isThere = membership.hasEventTrigger, isThere != hasEventTrigger else { return [] }
+        hasEventTrigger = isThere
+        return isThere ? [.eventTriggerReady] : [.eventTriggerMissing(state: "", message: "dropped or disabled")]
     }
 
     mutating func addFailed(

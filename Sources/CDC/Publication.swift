@@ -3,9 +3,9 @@ import PGProtocol
 /// The life of the publication, on a connection of its own, and of each relation in it.
 ///
 /// ```
-///  idle → connecting → locking → listing orphans ⇄ dropping, unlocking → finding ─→ creating ─→ open
-///   ▲         ▲                                    (adopted: examining) ────────────────────────↗ │
-///  stopped ←─ stopping       waiting ←──────────────── any failure of the link or of a step ──────┘
+///  idle → connecting → locking → listing orphans ⇄ dropping, unlocking → installing → finding ─→ creating ─→ open
+///   ▲         ▲                                               (adopted: examining) ────────────────────────↗ │
+///  stopped ←─ stopping       waiting ←──────────────── any failure of the link or of a step ─────────────────┘
 ///
 ///  a relation:  wanted ─ADD TABLE→ added ─fence→ joined ─older ended→ settled ─ALTER→ refreshed ─fence→
 ///               renewed ─older ended→ followed
@@ -22,7 +22,8 @@ import PGProtocol
 /// The publication is this instance's own: a session advisory lock says that it is alive, and publications of ours
 /// whose lock nobody holds are orphans and dropped at the start. When the link is lost so is
 /// the lock, so nothing counts as followed until the lock is held again and the relations were added anew.
-/// An operator's publication is only read.
+/// An operator's publication is only read. The event trigger (`EventTrigger`) is installed on the way, before the slot
+/// that follows is made, and belongs to the same lock; to have none is no failure.
 ///
 /// Owner: the shell. One query in flight. Bounds: `relationsMax` relations, `batchMax` in one ALTER.
 public struct Publication {
@@ -31,6 +32,9 @@ public struct Publication {
         public var name: String
         /// The publication is the operator's: it is read and never changed.
         public var isAdopted: Bool
+        /// What the lock stands for; the publication's name where it is ours.
+        public var instance: String
+        public var installsEventTrigger = false
         /// How long the application could wait behind us for a lock that we wait for.
         public var lockTimeoutMilliseconds: UInt64 = 1_000
         public var answerMilliseconds: UInt64 = 30_000
@@ -43,10 +47,10 @@ public struct Publication {
         public var batchMax = 100
 
         public static func own(_ name: String) -> Configuration {
-            Configuration(name: name, isAdopted: false)
+            Configuration(name: name, isAdopted: false, instance: name)
         }
-        public static func adopt(_ name: String) -> Configuration {
-            Configuration(name: name, isAdopted: true)
+        public static func adopt(_ name: String, instance: String = "") -> Configuration {
+            Configuration(name: name, isAdopted: true, instance: instance)
         }
     }
 
@@ -70,6 +74,7 @@ public struct Publication {
         case listingOrphans
         case droppingOrphan(String, rest: [String])
         case unlockingOrphan(rest: [String])
+        case installing
         case finding
         case dropping
         case creating
@@ -98,7 +103,7 @@ public struct Publication {
         var identity: String?
     }
 
-    public let configuration: Configuration
+    public private(set) var configuration: Configuration
     public let applicationName = "pgcache publication"
 
     var state = State.idle
@@ -113,6 +118,10 @@ public struct Publication {
     private var refreshNotBefore: Instant?
     /// Stopped while a query was in flight.
     private var isStopWanted = false
+    /// Somebody has changed a publication: it is looked at anew when the link is free.
+    private var isChangedByOthers = false
+    /// The event trigger is there.
+    var hasEventTrigger = false
     /// When a snapshot is asked for next, or again; nil exactly while nobody waits for one.
     var beatAt: Instant?
     var beatMilliseconds: UInt64 = Self.beatMillisecondsMin
@@ -127,7 +136,7 @@ public struct Publication {
         ConnectionOptions.fixed
             + " -c lock_timeout=\(min(configuration.lockTimeoutMilliseconds, 1_000))"
             + " -c statement_timeout=0 -c synchronous_commit=local"
-            + " -c default_transaction_read_only=off"
+            + " -c default_transaction_read_only=off -c \(EventTrigger.silence)=on"
     }
 
     /// Relations whose changes surely reach the stream.
@@ -144,9 +153,10 @@ public struct Publication {
         switch state {
         case .connecting:
             self.serverVersion = serverVersion
-            if configuration.isAdopted { return ask(.examining, membersQuery, now) }
-            return ask(.locking, PublicationSQL.lock(configuration.name), now)
-        case .idle, .waiting, .locking, .listingOrphans, .droppingOrphan, .unlockingOrphan, .finding,
+            // Nothing of the operator's is locked by us; the event trigger is ours.
+            if configuration.isAdopted, !configuration.installsEventTrigger { return find(now) }
+            return ask(.locking, PublicationSQL.lock(configuration.instance), now)
+        case .idle, .waiting, .locking, .listingOrphans, .droppingOrphan, .unlockingOrphan, .installing, .finding,
             .dropping, .creating, .examining, .open, .stopping, .stopped:
             return []
         }
@@ -157,9 +167,9 @@ public struct Publication {
         case .locking:
             guard rows.first?.first == "t" else {
                 return restart(
-                    SQLState.objectInUse.code, "another session holds \(configuration.name)", now)
+                    SQLState.objectInUse.code, "another session holds \(configuration.instance)", now)
             }
-            return ask(.listingOrphans, Leftovers.publicationsQuery(except: configuration.name), now)
+            return ask(.listingOrphans, Leftovers.instancesQuery(except: configuration.instance), now)
         case .listingOrphans:
             let orphans = rows.compactMap { row in
                 row.count == 2 && row[1] == "t" ? row[0] : nil
@@ -168,6 +178,9 @@ public struct Publication {
         case .droppingOrphan(let name, let rest):
             return [.orphanDropped(name)] + unlock(name, rest, now)
         case .unlockingOrphan(let rest): return dropNextOrphan(rest, now)
+        case .installing:
+            hasEventTrigger = true
+            return [.eventTriggerReady] + find(now)
         case .finding: return rows.isEmpty ? create(now) : opened(isNew: false, now)
         case .dropping: return create(now)
         case .creating: return opened(isNew: true, now)
@@ -184,6 +197,9 @@ public struct Publication {
         switch state {
         case .droppingOrphan(let name, let rest):
             return [.orphanKept(name, state: sqlState, message: message)] + unlock(name, rest, now)
+        case .installing:
+            hasEventTrigger = false
+            return [.eventTriggerMissing(state: sqlState, message: message)] + find(now)
         case .open(.adding(let relations)):
             return addFailed(relations, sqlState, message, now)
         case .open(.refreshing(let relations)):
@@ -204,10 +220,28 @@ public struct Publication {
         switch state {
         case .idle, .waiting, .stopped: return []
         case .stopping: return finish()
-        case .connecting, .locking, .listingOrphans, .droppingOrphan, .unlockingOrphan, .finding,
-            .dropping, .creating, .examining, .open:
+        case .connecting, .locking, .listingOrphans, .droppingOrphan, .unlockingOrphan, .installing,
+            .finding, .dropping, .creating, .examining, .open:
             return restart(sqlState, message, now)
         }
+    }
+
+    /// A transaction that may have changed a publication has committed, and is visible. Nothing counts as followed
+    /// before it has been looked at and has joined anew [T3].
+    public mutating func changedByOthers(now: Instant) -> [PublicationAction] {
+        switch state {
+        case .finding, .dropping, .creating, .examining, .open:
+            isChangedByOthers = true
+            return forgetAll() + next(now)
+        case .idle, .waiting, .connecting, .locking, .listingOrphans, .droppingOrphan, .unlockingOrphan,
+            .installing, .stopping, .stopped:
+            return []
+        }
+    }
+
+    /// How long a change by others that nothing else tells of may go unnoticed.
+    public mutating func setPollMilliseconds(_ milliseconds: UInt64) {
+        configuration.pollMilliseconds = milliseconds
     }
 
     /// The cache wants changes of a relation. `followed`, `refused` or `unfollowed` answers, once.
@@ -221,7 +255,7 @@ public struct Publication {
         switch state {
         case .stopping, .stopped: return [.unfollowed([relation])]
         case .idle, .waiting, .connecting, .locking, .listingOrphans, .droppingOrphan,
-            .unlockingOrphan, .finding, .dropping, .creating, .examining, .open:
+            .unlockingOrphan, .installing, .finding, .dropping, .creating, .examining, .open:
             members[relation] = Member(
                 schema: schema, name: name,
                 phase: .wanted(attempts: 0, alone: false, notBefore: nil))
@@ -263,24 +297,24 @@ public struct Publication {
         case .stopping:
             guard let deadline, now < deadline else { return finish() }
             return [.wake(at: deadline)]
-        case .connecting, .locking, .listingOrphans, .droppingOrphan, .unlockingOrphan, .finding,
-            .dropping, .creating, .examining, .open:
+        case .connecting, .locking, .listingOrphans, .droppingOrphan, .unlockingOrphan, .installing,
+            .finding, .dropping, .creating, .examining, .open:
             guard let deadline, now >= deadline else { return beat(now) + wake(now) }
             return restart(SQLState.connectionFailure.code, "no answer in time", now)
         }
     }
 
-    /// Drops the publication if it is ours. `finished` follows. Stop the feed first.
+    /// Drops what is ours. `finished` follows. Stop the feed first.
     public mutating func stopped(now: Instant) -> [PublicationAction] {
         switch state {
         case .stopping, .stopped: return []
-        case .finding, .dropping, .creating, .open:
-            guard !configuration.isAdopted else { return finish() }
+        case .installing, .finding, .dropping, .creating, .examining, .open:
+            guard !configuration.isAdopted || hasEventTrigger || state == .installing else { return finish() }
             // A query in flight is answered first: it may be the one that creates.
             isStopWanted = true
             return next(now)
         case .idle, .waiting, .connecting, .locking, .listingOrphans, .droppingOrphan,
-            .unlockingOrphan, .examining:
+            .unlockingOrphan:
             return finish()
         }
     }
@@ -334,11 +368,23 @@ public struct Publication {
     }
 
     private mutating func dropNextOrphan(_ names: [String], _ now: Instant) -> [PublicationAction] {
-        guard let name = names.first else {
-            return ask(.finding, PublicationSQL.find(configuration.name), now)
+        guard let name = names.first else { return install(now) }
+        return ask(.droppingOrphan(name, rest: Array(names.dropFirst())), Leftovers.remove(name), now)
+    }
+
+    private mutating func install(_ now: Instant) -> [PublicationAction] {
+        guard configuration.installsEventTrigger else { return find(now) }
+        guard serverVersion >= EventTrigger.serverVersionMin else {
+            let why = "the change stream of this server carries no messages"
+            return [.eventTriggerMissing(state: SQLState.featureNotSupported.code, message: why)] + find(now)
         }
-        return ask(
-            .droppingOrphan(name, rest: Array(names.dropFirst())), Leftovers.dropPublication(name), now)
+        return ask(.installing, EventTrigger.create(configuration.instance), now)
+    }
+
+    private mutating func find(_ now: Instant) -> [PublicationAction] {
+        configuration.isAdopted
+            ? ask(.examining, membersQuery, now)
+            : ask(.finding, PublicationSQL.find(configuration.name), now)
     }
 
     private mutating func unlock(
@@ -359,9 +405,12 @@ public struct Publication {
     }
 
     var membersQuery: String {
-        configuration.isAdopted
+        let members =
+            configuration.isAdopted
             ? PublicationSQL.adoptedMembers(of: configuration.name, serverVersion: serverVersion)
             : PublicationSQL.members(of: configuration.name, serverVersion: serverVersion)
+        return configuration.installsEventTrigger
+            ? "\(members) UNION ALL \(EventTrigger.state(configuration.instance))" : members
     }
 
     // MARK: The relations
@@ -383,7 +432,11 @@ public struct Publication {
     mutating func next(_ now: Instant) -> [PublicationAction] {
         guard case .open(.none) = state else { return beat(now) + wake(now) }
         if isStopWanted {
-            return ask(.stopping, Leftovers.dropPublication(configuration.name), now)
+            return ask(.stopping, Leftovers.remove(configuration.instance), now)
+        }
+        if isChangedByOthers {
+            isChangedByOthers = false
+            return find(now)
         }
         let unfenced = relations { $0 == .added || $0 == .refreshed }
         if !unfenced.isEmpty {
@@ -463,8 +516,8 @@ public struct Publication {
             for member in members.values {
                 if case .wanted(_, _, let notBefore?) = member.phase { moments.append(notBefore) }
             }
-        case .connecting, .locking, .listingOrphans, .droppingOrphan, .unlockingOrphan, .finding,
-            .dropping, .creating, .examining, .open, .stopping:
+        case .connecting, .locking, .listingOrphans, .droppingOrphan, .unlockingOrphan, .installing,
+            .finding, .dropping, .creating, .examining, .open, .stopping:
             moments += [deadline].compactMap { $0 }
         }
         return moments.min().map { [.wake(at: $0)] } ?? []

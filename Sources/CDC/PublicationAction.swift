@@ -20,7 +20,13 @@ public enum PublicationAction: Equatable, Sendable {
     /// asked for again when needed.
     case unfollowed([OID])
     case refused(OID, RefusalReason)
-    /// A publication that a dead instance had left.
+    /// The operator has published more: what was refused may be asked for again.
+    case grown
+    /// Changes of the schema are in the stream from here on, for a stream that begins later.
+    case eventTriggerReady
+    /// They are not: only the poll tells of what others change.
+    case eventTriggerMissing(state: String, message: String)
+    /// What a dead instance had left.
     case orphanDropped(String)
     /// The same, but it could not be dropped.
     case orphanKept(String, state: String, message: String)

@@ -64,17 +64,21 @@ enum PublicationSQL {
     static let fence = "SELECT 'fence', pg_current_xact_id()::text"
 
     /// Who is in our publication: a row `publication`, fit or not, and a row for each `member` with an
-    /// identity that changes when it is removed and added again. No rows without the publication.
+    /// identity that changes when it is removed and added again. No rows without the publication. A row filter or a
+    /// column list that somebody has put on a member makes it unfit.
     static func members(of publication: String, serverVersion: Int32) -> String {
-        let whole = serverVersion >= 150_000 ? "prqual IS NULL AND prattrs IS NULL" : "true"
+        let cut =
+            serverVersion >= 150_000
+            ? "AND NOT EXISTS (SELECT FROM pg_catalog.pg_publication_rel "
+                + "WHERE prpubid = publication.oid AND (prqual IS NOT NULL OR prattrs IS NOT NULL))" : ""
         return """
             SELECT 'publication', (NOT puballtables AND pubinsert AND pubupdate AND pubdelete \
-            AND pubtruncate AND NOT pubviaroot)::text, oid::text \
-            FROM pg_catalog.pg_publication WHERE pubname = \(SQLText.literal(publication)) \
+            AND pubtruncate AND NOT pubviaroot \(cut))::text, oid::text \
+            FROM pg_catalog.pg_publication AS publication WHERE pubname = \(SQLText.literal(publication)) \
             UNION ALL SELECT 'member', prrelid::text, member.oid || ':' || member.xmin \
             FROM pg_catalog.pg_publication_rel AS member \
             JOIN pg_catalog.pg_publication AS publication ON publication.oid = prpubid \
-            WHERE pubname = \(SQLText.literal(publication)) AND \(whole)
+            WHERE pubname = \(SQLText.literal(publication))
             """
     }
 

@@ -19,7 +19,6 @@ public enum ReplicationAction: Equatable, Sendable {
     case fenced(below: TransactionID)
     /// One committed transaction, to be applied to every tier before the next action is performed.
     case transactionReceived(SourceTransaction)
-    case logicalMessage(LogicalMessage)
     /// Every change up to here was given. Never goes back while the feed is live.
     case watermarkAdvanced(LSN)
     /// The stream has caught up; hits are allowed from here on. The watermark is exactly this, and may

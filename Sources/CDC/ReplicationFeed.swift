@@ -411,7 +411,7 @@ public struct ReplicationFeed {
         deadline = limit
         // The plugin parses the names as identifiers, inside what the grammar takes for a string.
         let names = SQLText.literal(SQLText.identifier(publication))
-        let messages = serverVersion >= 140_000 ? ", messages 'true'" : ""
+        let messages = serverVersion >= EventTrigger.serverVersionMin ? ", messages 'true'" : ""
         return [
             .startReplication(
                 "START_REPLICATION SLOT \(SQLText.identifier(slotName)) LOGICAL \(watermark) "
@@ -443,20 +443,15 @@ public struct ReplicationFeed {
             actions.append(acknowledgement(wantsReply: false))
         case .walData(let start, let walEnd, let clock, let payload):
             noteOrigin(max(start, walEnd), clock)
-            switch try builder.messageReceived(payload) {
-            case nil: break
-            case .message(let message): actions.append(.logicalMessage(message))
-            case .transaction(let transaction, let shapes, let messages):
-                guard transaction.endLSN > watermark else {
-                    throw .malformed("a commit at \(transaction.endLSN), behind \(watermark)")
-                }
-                actions += shapes.map { .relationDescribed($0) }
-                actions += messages.map { .logicalMessage($0) }
-                actions.append(.transactionReceived(transaction))
-                advance(to: transaction.endLSN, &actions)
-                currentAsOf = max(currentAsOf, transaction.commitMicroseconds)
-                if !moreFollow { actions.append(acknowledgement(wantsReply: false)) }
+            guard let (transaction, shapes) = try builder.messageReceived(payload) else { return }
+            guard transaction.endLSN > watermark else {
+                throw .malformed("a commit at \(transaction.endLSN), behind \(watermark)")
             }
+            actions += shapes.map { .relationDescribed($0) }
+            actions.append(.transactionReceived(transaction))
+            advance(to: transaction.endLSN, &actions)
+            currentAsOf = max(currentAsOf, transaction.commitMicroseconds)
+            if !moreFollow { actions.append(acknowledgement(wantsReply: false)) }
         }
     }
 

@@ -53,16 +53,22 @@ public struct SourceTransaction: Equatable, Sendable {
     public var changes: [RowChange]
     /// Relations with more changes than are kept row by row: each counts as truncated.
     public var whollyChanged: Set<OID>
+    /// It changed the schema: an event trigger says so [D1].
+    public var changesSchema: Bool
+    /// It changed, or may have, which relations are published.
+    public var changesPublications: Bool
 
     public init(
         narrowID: UInt32, endLSN: LSN, commitMicroseconds: Int64, changes: [RowChange] = [],
-        whollyChanged: Set<OID> = []
+        whollyChanged: Set<OID> = [], changesSchema: Bool = false, changesPublications: Bool = false
     ) {
         self.narrowID = narrowID
         self.endLSN = endLSN
         self.commitMicroseconds = commitMicroseconds
         self.changes = changes
         self.whollyChanged = whollyChanged
+        self.changesSchema = changesSchema
+        self.changesPublications = changesPublications
     }
 }
 

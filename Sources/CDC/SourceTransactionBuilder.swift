@@ -13,14 +13,8 @@ import PGProtocol
 /// Shapes are held for each published relation, at most `relationsMax`; messages up to `bytesMax` too.
 /// Owner: `ReplicationFeed`, a new one for each connection.
 public struct SourceTransactionBuilder {
-    /// What one message completed.
-    public enum Completed: Equatable, Sendable {
-        /// Shapes and messages that came inside the transaction, in the order of the stream.
-        case transaction(
-            SourceTransaction, shapes: [RelationShape], messages: [LogicalMessage])
-        /// A message that belongs to no transaction.
-        case message(LogicalMessage)
-    }
+    /// A whole transaction, and the shapes that came inside of it, in the order of the stream.
+    public typealias Completed = (transaction: SourceTransaction, shapes: [RelationShape])
 
     public struct Limits: Equatable, Sendable {
         /// Row changes of one relation in one transaction.
@@ -28,11 +22,6 @@ public struct SourceTransactionBuilder {
         /// Bytes of all row images of one transaction, as they are held.
         public var bytesMax = 64 << 20
         public var relationsMax = 100_000
-        /// Logical messages of one transaction.
-        public var messagesMax = 10_000
-        /// Only logical messages whose prefix begins so are kept: an application may use them, and
-        /// long ones, for itself.
-        public var messagePrefix = "pgcache"
         public init() {}
     }
 
@@ -47,8 +36,6 @@ public struct SourceTransactionBuilder {
         var volumes: [OID: Volume] = [:]
         var bytes = 0
         var shapes: [RelationShape] = []
-        var messages: [LogicalMessage] = []
-        var messageBytes = 0
 
         mutating func keep(_ change: RowChange, bytes changeBytes: Int, limits: Limits) {
             let relation = change.relation
@@ -109,10 +96,10 @@ public struct SourceTransactionBuilder {
             }
             ending.transaction.endLSN = endLSN
             open = nil
-            return .transaction(
-                ending.transaction, shapes: ending.shapes, messages: ending.messages)
-        case .message(let message, let isTransactional):
-            return try logicalMessageReceived(message, isTransactional: isTransactional)
+            return (ending.transaction, ending.shapes)
+        case .message(let message):
+            try logicalMessageReceived(message)
+            return nil
         case .origin, .type:
             try requireOpen("Origin or Type")
             return nil
@@ -135,24 +122,16 @@ public struct SourceTransactionBuilder {
         if open == nil { throw .malformed("\(what) outside a transaction") }
     }
 
-    private mutating func logicalMessageReceived(
-        _ message: LogicalMessage, isTransactional: Bool
-    ) throws(PgOutputError) -> Completed? {
-        guard message.prefix.hasPrefix(limits.messagePrefix) else { return nil }
-        guard isTransactional else { return .message(message) }
-        guard let transaction = open?.transaction.narrowID, let count = open?.messages.count else {
-            throw .malformed("a transactional message outside a transaction")
+    /// Of our event trigger's messages only that they came is kept. Applications may use messages for themselves.
+    private mutating func logicalMessageReceived(_ message: LogicalMessage) throws(PgOutputError) {
+        guard message.isTransactional else { return }
+        try requireOpen("a transactional message")
+        guard message.prefix == EventTrigger.messagePrefix else { return }
+        if message.content.elementsEqual(EventTrigger.aboutPublications.utf8) {
+            open?.transaction.changesPublications = true
+        } else {
+            open?.transaction.changesSchema = true
         }
-        open?.messageBytes += message.content.count
-        guard count < limits.messagesMax, let bytes = open?.messageBytes, bytes <= limits.bytesMax
-        else {
-            // Such a message may announce a schema change: dropping it would be a silent mistake.
-            throw .beyondLimit("\(count) logical messages in transaction \(transaction)")
-        }
-        var kept = message
-        kept.transaction = transaction
-        open?.messages.append(kept)
-        return nil
     }
 
     private mutating func relationReceived(_ shape: RelationShape) throws(PgOutputError) {

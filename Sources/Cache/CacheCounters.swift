@@ -7,6 +7,10 @@ public struct CacheCounters: Sendable {
     public var misses: UInt64 = 0
     /// Parse messages that were answered here.
     public var parsesAnswered: UInt64 = 0
+    /// BEGIN, COMMIT and ROLLBACK that were answered here.
+    public var blockVerbsAnswered: UInt64 = 0
+    /// Times that a session's settings were read from the origin.
+    public var profileReads: UInt64 = 0
     /// Sessions that got the answer of another one's execution.
     public var coalesced: UInt64 = 0
     public var coalesceTimeouts: UInt64 = 0

@@ -12,12 +12,14 @@ extension CacheStore {
     /// The stream has caught up at `lsn`.
     public func streamBecameLive(_ lsn: LSN) {
         hot.pointee.watermark = lsn
-        hot.pointee.isServing = true
+        isLive = true
+        hot.pointee.isServing = !isStale
     }
 
     /// Nothing is known of what changes from now on. With `mustEmpty` also what was known is in doubt [T7].
     public func streamLost(mustEmpty: Bool) {
         counters.streamLosses += 1
+        isLive = false
         hot.pointee.isServing = false
         wakeWaiting()
         guard mustEmpty else { return }
@@ -25,6 +27,14 @@ extension CacheStore {
         beats.forgetAnswers()
         visibility = Visibility()
         hot.pointee.watermark = .zero
+    }
+
+    /// The watermark is older than it may be, or no longer: meanwhile everything is forwarded.
+    public func setStale(_ isStale: Bool) {
+        guard isStale != self.isStale else { return }
+        self.isStale = isStale
+        hot.pointee.isServing = isLive && !isStale
+        if isStale { wakeWaiting() }
     }
 
     /// The shape under which the next changes of a relation come.
@@ -35,6 +45,7 @@ extension CacheStore {
         if known != nil {
             // The stream is the first to tell that the relation is another one now [D1].
             schemaChanged()
+            isShapeNew = true
         }
     }
 
@@ -56,6 +67,23 @@ extension CacheStore {
         if !Mutation.followerGetsOldAnswer.isOn { for id in invalidated { releaseFollowers(of: id) } }
         invalidated.removeAll(keepingCapacity: true)
         visibility.received(narrowID: transaction.narrowID, changes: changes)
+        schemaMayHaveChanged(by: transaction)
+    }
+
+    /// A transaction that changed the schema may not be visible yet: what is read of the catalog meanwhile, and what is
+    /// captured, may be from before it. So everything is forgotten at once, for those who look from W, nothing is
+    /// captured before a snapshot shows the transaction finished, and then everything is forgotten once more [T2] [D1].
+    private func schemaMayHaveChanged(by transaction: SourceTransaction) {
+        var extent: Visibility.Extent = []
+        if transaction.changesSchema, !Mutation.schemaChangeUnnoticed.isOn { extent.insert(.schema) }
+        if transaction.changesPublications { extent.formUnion([.schema, .publications]) }
+        if !extent.isEmpty { schemaChanged() }
+        // A new shape has emptied everything a moment ago.
+        if isShapeNew { extent.insert(.schema) }
+        isShapeNew = false
+        if !extent.isEmpty, !Mutation.schemaMessageWithoutT2.isOn {
+            visibility.rememberAll(narrowID: transaction.narrowID, extent)
+        }
     }
 
     private func count(_ change: RowChange) {
@@ -120,15 +148,26 @@ extension CacheStore {
     }
 
     public func beatAnswered(_ snapshot: Snapshot, _ lsn: LSN) {
-        visibility.snapshotArrived(
+        let proven = visibility.snapshotArrived(
             isFinished: { snapshot.isFinished(snapshot.widen($0)) },
             isEveryoneFinished: { snapshot.isEveryoneFinished(below: $0) })
+        if proven.contains(.schema) { schemaChanged() }
+        if proven.contains(.publications) { isPublicationChanged = true }
         beats.answered(lsn.withoutPageHeader)
         while let id = beats.nextReached(watermark) { _ = memo.makeServable(id) }
         reachBeats()
     }
 
     public func beatFailed() { beats.failed() }
+
+    /// The number of the latest beat that began.
+    public var beatsBegun: UInt64 { beats.begun }
+
+    /// Whether others have changed a publication, visibly, since this was asked.
+    public func takePublicationChange() -> Bool {
+        defer { isPublicationChanged = false }
+        return isPublicationChanged
+    }
 
     /// The session waits for a beat to be reached, or for `watermarkIsLate`.
     func wait(_ session: SessionNumber, for beat: UInt64) { waitingForBeat.append((beat, session)) }
@@ -146,6 +185,15 @@ extension CacheStore {
 
     // MARK: - Schema
 
+    /// Privileges on relations have changed, and nothing else: what is cached is still true, but who may see it is
+    /// to be asked again [P1].
+    func rightsChanged() {
+        guard !Mutation.revokeUnnoticed.isOn else { return }
+        statements.forgetRights()
+        questions.rightsChanged()
+        rightsKnown.removeAll()
+    }
+
     /// The schema, privileges or roles have changed, or may have: nothing that was read of them counts.
     public func schemaChanged(builtInsToo: Bool = false) {
         counters.schemaChanges += 1
@@ -155,6 +203,7 @@ extension CacheStore {
         catalog.forgetAll(builtInsToo: builtInsToo)
         mappings.removeAll()
         membership.reconsider()
+        knownSettings.forgetSteps()
         schemaEpoch &+= 1
         questions.schemaChanged()
         rightsKnown.removeAll()

@@ -1,3 +1,4 @@
+import Mutation
 import PGProtocol
 
 /// From a text to a cacheable statement: parsing, the catalog, following, rights.
@@ -43,6 +44,15 @@ extension CacheStore {
         ).effect
     }
 
+    /// The names that a DEALLOCATE drops.
+    func deallocated(by id: StatementID, _ standardConformingStrings: Bool) -> [String] {
+        guard let statement = statements[id] else { return [] }
+        let parsed = StatementParser.parse(
+            statement.pointee.text, standardConformingStrings: standardConformingStrings,
+            bytesMax: limits.statementBytesMax)
+        return if case .named(let names) = parsed.deallocation { names } else { [] }
+    }
+
     /// Parses a text, once. Whether it may be cached, and whether it calls code that is not PostgreSQL's, may
     /// have to wait for the catalog.
     private func classify(
@@ -54,16 +64,30 @@ extension CacheStore {
             text, standardConformingStrings: standardConformingStrings,
             bytesMax: limits.statementBytesMax)
         statement.pointee.effect = parsed.effect
+        statement.pointee.verb = parsed.verb
+        statement.pointee.settingChange = parsed.settingChange
+        statement.pointee.deallocates = parsed.deallocation != .none
+        statement.pointee.hasNames = !parsed.mentions.isEmpty
+        if case .select = parsed.body { statement.pointee.mayBeCached = true }
         if parsed.mentions.relations.isEmpty, !parsed.mentions.isIncomplete {
-            statement.pointee.reads = .nothing
+            statement.pointee.readsRows = false
         }
         if parsed.mentions.relations.contains(where: { $0.name == "pg_prepared_statements" }) {
             statement.pointee.effect.insert(.seesPrepared)
         }
         guard searchPaths[statement.pointee.profile] != nil else {
-            // Where strings end depends on a setting that nobody knows.
-            if text.buffer.contains(UInt8(ascii: "\\")) { statement.pointee.effect = .anything }
-            forward(statement, .sessionState)
+            // Nobody knows the settings: what its names mean, and where its strings end if there is a backslash in it.
+            if statement.pointee.hasNames { statement.pointee.effect.insert(.callsUnknownCode) }
+            if text.buffer.contains(UInt8(ascii: "\\")) {
+                statement.pointee.effect = .anything
+            } else if changesOnlyApplication(parsed) {
+                statement.pointee.effect.remove(.changesSession)
+            }
+            if case .forward(let reason) = parsed.body {
+                forward(statement, reason)
+            } else {
+                forward(statement, .pendingProfile)
+            }
             return
         }
         guard pending.count < CacheStore.pendingMax else {
@@ -115,30 +139,39 @@ extension CacheStore {
             return
         }
         let resolution = parsed.resolved(
-            with: view, declaredTypes: statement.pointee.declaredTypes, allows: { isAllowed($0) })
+            with: view, declaredTypes: statement.pointee.declaredTypes, customSettings: declaredSettings,
+            allows: { isAllowed($0) })
+        if changesOnlyApplication(parsed) {
+            statement.pointee.effect.remove(.changesSession)
+            statement.pointee.settingChange = .none
+        }
         switch resolution {
         case .needs(let names):
             if let request = catalog.request(names, searchPath: path) { ask(request) }
         case .forward(let reason, let callsUnknownCode):
             if callsUnknownCode { statement.pointee.effect.insert(.callsUnknownCode) }
-            statement.pointee.reads = reads(parsed.mentions, view)
+            statement.pointee.readsRows = readsRows(parsed.mentions, view)
             forward(statement, reason)
         case .cacheable(let query):
             statement.pointee.isEffectPending = false
-            statement.pointee.reads = .relations(query.uses.map(\.relation))
             followed(statement, query)
         }
     }
 
-    /// What a statement that is never cached reads: its relations, unless one of them stands for others.
-    private func reads(_ mentions: Mentions, _ view: some CatalogLookup) -> ReadSet {
-        var relations: [OID] = []
-        for name in mentions.relations {
-            guard case .found(let relation) = view.relation(name), !relation.isSystemCatalog else { continue }
-            guard relation.kind == UInt8(ascii: "r"), !relation.hidesCode else { return .everything }
-            relations.append(relation.oid)
-        }
-        return mentions.isIncomplete ? .everything : relations.isEmpty ? .nothing : .relations(relations)
+    /// Whether it changes settings, and only such as no answer depends on: the application's, undeclared [K4].
+    private func changesOnlyApplication(_ parsed: ParsedStatement) -> Bool {
+        !parsed.customSettings.isEmpty && !parsed.plainEffect.contains(.changesSession)
+            && parsed.customSettings.allSatisfy {
+                catalog.isOfApplication(setting: $0) && !declaredSettings.contains($0)
+            }
+    }
+
+    /// Whether an execution may show rows of users' relations [S5].
+    private func readsRows(_ mentions: Mentions, _ view: some CatalogLookup) -> Bool {
+        mentions.isIncomplete
+            || mentions.relations.contains { name in
+                if case .found(let relation) = view.relation(name) { !relation.isSystemCatalog } else { true }
+            }
     }
 
     private func isAllowed(_ relation: Relation) -> Bool {
@@ -166,6 +199,23 @@ extension CacheStore {
         settle(statement)
         statement.pointee.query = query
         statement.pointee.state = .cacheable
+        statement.pointee.projection = profiles[statement.pointee.profile].flatMap {
+            projections.intern($0, statement.pointee.profile, on: query.classes)
+        }
+        statements.elect(statement)
+    }
+
+    // MARK: - Sharing
+
+    /// The statement that holds what this one is answered from: entries, rights, descriptions, and whether the origin
+    /// has parsed it. Whoever differs in nothing that the statement depends on shares it [K1].
+    @inline(__always)
+    func canonical(_ statement: UnsafeMutablePointer<Statement>) -> UnsafeMutablePointer<Statement> {
+        let id = statement.pointee.canonical
+        if id == statement.pointee.id { return statement }
+        guard let canonical = statements[id] else { return statements.elect(statement) }
+        canonical.pointee.isRecent = true
+        return canonical
     }
 
     /// Something became known that pending statements may have waited for.
@@ -213,27 +263,27 @@ extension CacheStore {
     /// Whether the role's right to everything that the statement names is proven [P1].
     @inline(__always)
     func mayRead(_ statement: UnsafeMutablePointer<Statement>, _ role: UInt8) -> Bool {
-        role < 64 && statement.pointee.rolesAllowed & (1 << UInt64(role)) != 0
+        role < RoleSet.countMax && statement.pointee.rolesAllowed.contains(role) || Mutation.noRightsCheck.isOn
     }
 
     /// Asks for it, once for each role and set of objects; nil when it is proven, else why the statement
     /// is forwarded meanwhile.
     func askRights(_ statement: UnsafeMutablePointer<Statement>, _ role: UInt8) -> ForwardReason? {
-        guard role < 64, let name = roles.name(UInt32(role)), let query = statement.pointee.query else {
-            return .rights
-        }
-        let bit: UInt64 = 1 << UInt64(role)
+        guard role < RoleSet.countMax, let name = roles.name(UInt32(role)), let query = statement.pointee.query
+        else { return .rights }
         let subject = RightsSubject(
-            role: role, relations: Set(query.uses.map(\.relation)), functions: Set(query.functions))
-        if let isAllowed = rightsKnown[subject] {
-            statement.pointee.rolesAsked |= bit
-            if isAllowed { statement.pointee.rolesAllowed |= bit }
+            role: role, relations: Set(query.uses.map(\.relation)), columns: query.columns,
+            functions: Set(query.functions))
+        if let isAllowed = rightsKnown[subject.ofAllColumns] ?? rightsKnown[subject] {
+            statement.pointee.rolesAsked.insert(role)
+            if isAllowed { statement.pointee.rolesAllowed.insert(role) }
             return isAllowed ? nil : .rights
         }
-        if statement.pointee.rolesAsked & bit != 0 { return .pendingRights }
+        if statement.pointee.rolesAsked.contains(role) { return .pendingRights }
         let question = Rights.query(
-            role: name, relations: query.uses.map(\.relation), functions: query.functions)
-        if questions.ask(.rights(subject), question) { statement.pointee.rolesAsked |= bit }
+            role: name, relations: query.uses.map(\.relation), columns: query.columns,
+            functions: query.functions)
+        if questions.ask(.rights(subject), question) { statement.pointee.rolesAsked.insert(role) }
         return .pendingRights
     }
 
@@ -278,17 +328,36 @@ extension CacheStore {
         switch questions.answered() {
         case .catalog(let request):
             switch catalog.absorb(rows, answering: request) {
-            case .used, .stale: resolvePending()
+            case .used, .stale:
+                learned.insert(.schema)
+                resolvePending()
             case .unusable: break
             case .contradictory: schemaChanged()
             }
         case .rights(let subject):
-            learn(subject, isAllowed: Rights.judge(rows))
+            guard Rights.who(rows) == poll.who else {
+                // Roles are others than at the last poll: the next must tell, or what is learned now would outlive
+                // a change back [P1].
+                rightsChanged()
+                pollDue()
+                return
+            }
+            learned.insert(.rights)
+            let isForAll = Rights.coversAllColumns(rows)
+            learn(isForAll ? subject.ofAllColumns : subject, isAllowed: Rights.judge(rows))
         case .poll:
             let wasFirst = !hasPolled
             hasPolled = true
-            let change = poll.absorb(rows)
-            if !change.isEmpty, !wasFirst { schemaChanged(builtInsToo: change.contains(.builtIns)) }
+            var change = poll.absorb(rows)
+            if change.contains(.sessions) { settingsEra &+= 1 }
+            // A table may have been another one in between: what was learned of it then would stay.
+            if change.remove(.versions) != nil { change.formUnion(learned) }
+            learned = []
+            if change == .rights {
+                rightsChanged()
+            } else if !change.isEmpty, !wasFirst {
+                schemaChanged(builtInsToo: change.contains(.builtIns))
+            }
         case .stale, nil:
             break
         }
@@ -309,19 +378,21 @@ extension CacheStore {
 
     // MARK: - Profiles
 
-    enum Interned {
-        case cacheable(profile: UInt32, role: UInt8)
-        case bypass(ForwardReason)
+    /// The row that `profileSQL` brought; nil if it is none.
+    func profileReading(_ row: [String?]) -> ProfileReading? {
+        Profile.parse(row: row, database: limits.database, declared: declaredOrder.count)
     }
 
-    /// What a session's settings make of it.
-    func intern(_ reading: ProfileReading) -> Interned {
-        if let refusal = reading.refusal { return .bypass(refusal.forwardReason) }
-        guard let profile = profiles.intern(reading.profile), let role = roles.intern(reading.role),
-            role < 64
-        else { return .bypass(.sessionState) }
-        searchPaths[profile] = reading.profile.searchPath
-        return .cacheable(profile: profile, role: UInt8(role))
+    /// The number of a session's settings, and with it what they make of it.
+    func number(of reading: ProfileReading) -> UInt32 {
+        knownSettings.number(reading) {
+            if let refusal = reading.refusal { return .refused(refusal.forwardReason) }
+            guard let profile = profiles.intern(reading.profile), let role = roles.intern(reading.role),
+                role < RoleSet.countMax
+            else { return .refused(.sessionState) }
+            searchPaths[profile] = reading.profile.searchPath
+            return .cacheable(profile: profile, role: UInt8(role))
+        }
     }
 
     /// Whether sessions of this database may use the cache at all.

@@ -29,7 +29,11 @@ public final class CacheStore {
         public var statementBytesMax = 64 << 10
         /// `table` or `schema.table` in lower case; empty allows every table.
         public var allowedTables: Set<String> = []
-        public var readsOwnWrites = true
+        public var readYourWrites = ReadYourWrites.forward
+        /// Hits inside READ COMMITTED transactions [S2].
+        public var cachesInTransactions = true
+        /// Settings of the application that statements may read, in lower case [K4].
+        public var customSettings: [String] = []
         /// Received changes are ignored: shows that a comparison can fail.
         public var ignoresChanges = false
         /// The database that is followed.
@@ -56,13 +60,24 @@ public final class CacheStore {
     // Who and what.
     var catalog = Catalog()
     var profiles = Profiles()
+    var projections = Projections()
+    /// The settings of the application that statements may read, in the order in which sessions are asked for them.
+    let declaredOrder: [String]
+    let declaredSettings: Set<String>
+    /// What a session is asked for its settings; `profileReading` takes the row.
+    let profileSQL: String
     var roles = Roles()
+    var knownSettings = KnownSettings()
+    /// Grows when the configuration was loaded again, or what a log-in brings has changed.
+    var settingsEra: UInt32 = 0
     /// By profile: the schemas in which names are looked up.
     var searchPaths: [UInt32: [String]] = [:]
     var questions = Questions()
     var rightsKnown: [RightsSubject: Bool] = [:]
     var poll = CatalogPoll()
     var hasPolled = false
+    /// What the catalog has told since the last poll: of relations, of rights.
+    var learned: CatalogPoll.Change = []
     var catalogIsConnected = false
     /// Statements that wait for the catalog or for a relation to be followed.
     var pending: [StatementID: ParsedStatement] = [:]
@@ -71,6 +86,13 @@ public final class CacheStore {
     var schemaEpoch: UInt32 = 0
 
     // What changes.
+    /// The stream is live; `isServing` needs more.
+    var isLive = false
+    /// The watermark is older than the operator allows.
+    var isStale = false
+    /// The next transaction has described a relation as another one than before.
+    var isShapeNew = false
+    var isPublicationChanged = false
     var membership = Membership()
     var shapes: [OID: RelationShape] = [:]
     var mappings: [OID: RowMapping] = [:]
@@ -90,6 +112,9 @@ public final class CacheStore {
 
     public init(limits: Limits, seed: UInt64) {
         self.limits = limits
+        declaredOrder = limits.customSettings.filter { Profile.isCustomName($0) }
+        declaredSettings = Set(declaredOrder)
+        profileSQL = Profile.readSQL(declared: declaredOrder)
         hot = .allocate(capacity: 1)
         hot.initialize(to: Hot())
         statements = StatementTable(
@@ -107,11 +132,11 @@ public final class CacheStore {
         scratch.deallocate()
     }
 
-    /// Hits are allowed: the stream is live.
+    /// Hits are allowed: the stream is live, and the watermark not too old.
     public var isServing: Bool { hot.pointee.isServing }
     /// Every change up to here has taken effect.
     public var watermark: LSN { hot.pointee.watermark }
-    var reachedBeat: UInt64 { hot.pointee.reachedBeat }
+    public var reachedBeat: UInt64 { hot.pointee.reachedBeat }
     public var counters: CacheCounters {
         @inline(__always) _read { yield hot.pointee.counters }
         @inline(__always) _modify { yield &hot.pointee.counters }
@@ -191,9 +216,9 @@ public final class CacheStore {
             return
         }
         if let statement = statements[entry.pointee.statement],
-            statement.pointee.rowDescription == nil
+            statement.pointee.rowShape == nil
         {
-            statement.pointee.rowDescription = entry.pointee.description.rowDescriptionAsText
+            statement.pointee.rowShape = entry.pointee.description.rowShape
         }
         holdKeys(id)
         if Mutation.noT4Wait.isOn { memo.makeServable(id) }

@@ -88,6 +88,8 @@ public struct Catalog: Sendable {
     private var userFunctions: [String: [FunctionFact]]?
     private var userOperators: Set<String>?
     private var userTypes: Set<String> = []
+    /// What settings begin with that a loaded library, or one that may be loaded, knows; `*` for all.
+    private var settingPrefixes: Set<String> = []
     private var names: [QualifiedName: Entry] = [:]
     /// How many entries of `names` are `.absent`: the only ones that can be given up for others.
     private var absentCount = 0
@@ -190,6 +192,7 @@ public struct Catalog: Sendable {
         userFunctions = nil
         userOperators = nil
         userTypes = []
+        settingPrefixes = []
         doubt = nil
         if builtInsToo {
             builtInFunctions = nil
@@ -211,6 +214,13 @@ public struct Catalog: Sendable {
     /// A loaded relation by its OID.
     public func relation(_ oid: OID) -> Relation? { relations[oid] }
 
+    /// Whether this setting is the application's alone: its name has a dot, and what is before it is no extension's and
+    /// no library's, which could act on it [K4].
+    func isOfApplication(setting name: String) -> Bool {
+        guard isReady, !settingPrefixes.contains("*"), Profile.isCustomName(name) else { return false }
+        return !settingPrefixes.contains(String(name.prefix { $0 != "." }))
+    }
+
     /// Number of loaded relations, and of pairs (schema, name) that are known or being loaded.
     public var relationCount: Int { relations.count }
     public var nameCount: Int { names.count }
@@ -223,9 +233,9 @@ public struct Catalog: Sendable {
                 return relations[oid].map { .found($0) } ?? .unknown
             case .absent: continue
             case .loading: return .unknown
-            case .excess: return .absent
-            // No room to learn more: the statement is to be forwarded, as if there were none.
-            case nil: return names.count >= namesMax && absentCount == 0 ? .absent : .unknown
+            case .excess: return .unknowable
+            // No room to learn more.
+            case nil: return names.count >= namesMax && absentCount == 0 ? .unknowable : .unknown
             }
         }
         return .absent
@@ -265,6 +275,7 @@ public struct Catalog: Sendable {
     private mutating func absorbUserNames(_ rows: [[String?]]) -> Bool {
         var operators: Set<String> = []
         var types: Set<String> = []
+        var prefixes: Set<String> = []
         var found: String?
         for row in rows {
             guard row.count == 2, let tag = row[0], let name = row[1] else { return false }
@@ -272,12 +283,15 @@ public struct Catalog: Sendable {
             case "o": operators.insert(name)
             case "t": types.insert(name)
             case "c": found = "a cast of \(name) was added to PostgreSQL's own types"
+            case "p": prefixes.insert(name.lowercased())
+            case "l": prefixes.formUnion(SQLText.libraries(name))
             case "x": found = "the right to execute \(name), behind an operator or cast, was restricted"
             default: return false
             }
         }
         userOperators = operators
         userTypes = types
+        settingPrefixes = prefixes
         doubt = found
         return true
     }
@@ -286,11 +300,11 @@ public struct Catalog: Sendable {
         var isContradictory = false
         var start = 0
         while start < rows.count {
-            guard rows[start].count == 18, let schema = rows[start][0], let name = rows[start][1] else {
+            guard rows[start].count == 20, let schema = rows[start][0], let name = rows[start][1] else {
                 return .unusable
             }
             var end = start + 1
-            while end < rows.count, rows[end].count == 18, rows[end][0] == schema, rows[end][1] == name {
+            while end < rows.count, rows[end].count == 20, rows[end][0] == schema, rows[end][1] == name {
                 end += 1
             }
             let pair = QualifiedName(schema: schema, name: name)
@@ -356,7 +370,8 @@ extension Relation {
         guard let first = rows.first, let oid = first[2].flatMap({ OID($0) }),
             let kind = SQLText.character(first[3]), let persistence = SQLText.character(first[4]),
             let hasRowSecurity = SQLText.boolean(first[5]), let isInherited = SQLText.boolean(first[6]),
-            let hasRules = SQLText.boolean(first[7]), let identity = SQLText.character(first[8])
+            let hasRules = SQLText.boolean(first[7]), let identity = SQLText.character(first[8]),
+            let runsCode = SQLText.boolean(first[18])
         else { return nil }
         var columns: [Column] = []
         var primaryKey: [Int] = []
@@ -386,19 +401,20 @@ extension Relation {
             oid: oid, schema: pair.schema, name: pair.name, kind: kind, persistence: persistence,
             hasRowSecurity: hasRowSecurity, isInherited: isInherited, hasRules: hasRules,
             replicaIdentity: identity, columns: columns, primaryKey: primaryKey,
-            identityColumns: identityColumns, hasOnlyKnownTypes: hasOnlyKnownTypes)
+            identityColumns: identityColumns, hasOnlyKnownTypes: hasOnlyKnownTypes, runsCode: runsCode)
     }
 }
 
 extension Column {
-    /// From columns 10 to 15 of a row of `CatalogQueries.relations`.
+    /// From columns 10 to 15, and the last, of a row of `CatalogQueries.relations`.
     fileprivate init?(row: [String?]) {
         guard let number = row[9].flatMap({ Int16($0) }), let name = row[10],
             let type = row[11].flatMap({ OID($0) }), let isGenerated = SQLText.boolean(row[12]),
-            let isNotNull = SQLText.boolean(row[13]), let isDeterministic = SQLText.boolean(row[14])
+            let isNotNull = SQLText.boolean(row[13]), let isDeterministic = SQLText.boolean(row[14]),
+            let baseType = row[19].flatMap({ OID($0) })
         else { return nil }
         self.init(
-            name: name, number: number, type: type,
+            name: name, number: number, type: type, baseType: baseType,
             kind: ValueKind(type: type, isDeterministic: isDeterministic), isGenerated: isGenerated,
             isNotNull: isNotNull)
     }

@@ -55,7 +55,9 @@ package enum CatalogQueries {
     /// Rows (tag, name): `o` an operator, `t` a type that users made; `c` a cast between two types
     /// of PostgreSQL's own that users made; `x` a function behind an operator or a cast of
     /// PostgreSQL's own that not everyone may execute. The last two make statements mean, or need,
-    /// what resolution cannot see.
+    /// what resolution cannot see. `p` and `l` are what settings of extensions begin with, and lists of libraries that
+    /// may be loaded, whose settings mostly begin with the library's name; `p` is `*` where pgcache's role may not
+    /// read which those are (it takes pg_read_all_settings).
     package static let userNames = """
         SELECT DISTINCT 'o', o.oprname::pg_catalog.text FROM pg_catalog.pg_operator o
         WHERE o.oid \(atLeast) \(firstUserOID)
@@ -75,6 +77,24 @@ package enum CatalogQueries {
           AND NOT pg_catalog.has_function_privilege('public'::pg_catalog.name, p.oid, 'EXECUTE') AND (
           EXISTS (SELECT FROM pg_catalog.pg_operator o WHERE o.oprcode::pg_catalog.oid \(equals) p.oid)
           OR EXISTS (SELECT FROM pg_catalog.pg_cast k WHERE k.castfunc \(equals) p.oid))
+        UNION ALL
+        SELECT 'p', e.extname::pg_catalog.text FROM pg_catalog.pg_extension e
+        UNION ALL
+        SELECT DISTINCT 'p', pg_catalog.split_part(s.name, '.', 1) FROM pg_catalog.pg_settings s
+        WHERE s.name OPERATOR(pg_catalog.~~) '%.%'
+        UNION ALL
+        SELECT 'l', s.setting FROM pg_catalog.pg_settings s
+        WHERE s.name OPERATOR(pg_catalog.~~) '%_preload_libraries'
+        UNION ALL
+        SELECT 'l', pg_catalog.split_part(c.setting, '=', 2)
+        FROM pg_catalog.pg_db_role_setting x, pg_catalog.unnest(x.setconfig) AS c(setting)
+        WHERE c.setting OPERATOR(pg_catalog.~~) '%_preload_libraries=%'
+        UNION ALL
+        SELECT DISTINCT 'l', p.probin FROM pg_catalog.pg_proc p
+        WHERE p.oid \(atLeast) \(firstUserOID) AND p.probin IS NOT NULL
+        UNION ALL
+        SELECT 'p', '*' WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_settings s
+          WHERE s.name \(equals) 'session_preload_libraries')
         """
 
     /// Types of PostgreSQL's own whose text depends on other objects: regproc, regclass, regtype
@@ -98,16 +118,73 @@ package enum CatalogQueries {
           c.relreplident, a.attnum, a.attname, a.atttypid,
           a.attgenerated \(differs) ''::pg_catalog."char", a.attnotnull,
           COALESCE(l.collisdeterministic, true),
-          \(isKeyColumn("i.indisprimary")), \(isKeyColumn("i.indisreplident")), \(hasKnownType)
+          \(isKeyColumn("i.indisprimary")), \(isKeyColumn("i.indisreplident")), \(hasKnownType),
+          code.runs, \(baseType)
         FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[]))
           AS asked(schema, name)
         LEFT JOIN pg_catalog.pg_namespace n ON n.nspname \(equals) asked.schema::pg_catalog.name
         LEFT JOIN pg_catalog.pg_class c ON c.relnamespace \(equals) n.oid
           AND c.relname \(equals) asked.name::pg_catalog.name
+        LEFT JOIN LATERAL (SELECT \(runsCode) AS runs OFFSET 0) code ON true
         LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid \(equals) c.oid
           AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped
         LEFT JOIN pg_catalog.pg_collation l ON l.oid \(equals) a.attcollation
         ORDER BY asked.schema, asked.name, a.attnum
+        """
+
+    /// Whether writing to table `c` runs code that PostgreSQL did not bring, or a cascade into other tables, or changes
+    /// a setting: triggers; what its defaults, checks, indexes and domains depend on; `set_config` in one of those.
+    ///
+    /// Numbers of pg_proc.dat: 1646, 1647 and 1650 to 1653 are the triggers behind CASCADE, SET NULL and SET DEFAULT;
+    /// 2078 is `set_config`, and the others execute a query that they are given. Objects that users made are recorded
+    /// in pg_depend by whatever uses them; PostgreSQL's own are not.
+    private static let runsCode = """
+        EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid \(equals) c.oid
+              AND (NOT g.tgisinternal
+                OR g.tgfoid \(equals) ANY ('{1646,1647,1650,1651,1652,1653}'::pg_catalog.oid[])))
+            OR EXISTS (SELECT FROM (
+                SELECT '1259'::pg_catalog.oid, c.oid
+                UNION ALL SELECT '1259'::pg_catalog.oid, i.indexrelid FROM pg_catalog.pg_index i
+                  WHERE i.indrelid \(equals) c.oid
+                UNION ALL SELECT '2604'::pg_catalog.oid, d.oid FROM pg_catalog.pg_attrdef d
+                  WHERE d.adrelid \(equals) c.oid
+                UNION ALL SELECT '2606'::pg_catalog.oid, k.oid FROM pg_catalog.pg_constraint k
+                  WHERE k.conrelid \(equals) c.oid) part(catalog, oid)
+              JOIN pg_catalog.pg_depend u ON u.classid \(equals) part.catalog AND u.objid \(equals) part.oid
+              WHERE \(isUserCode))
+            OR EXISTS (SELECT FROM pg_catalog.pg_attrdef d WHERE d.adrelid \(equals) c.oid
+              AND d.adbin::pg_catalog.text \(executesSQL))
+            OR EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conrelid \(equals) c.oid
+              AND k.conbin::pg_catalog.text \(executesSQL))
+            OR (EXISTS (SELECT FROM pg_catalog.pg_attribute b JOIN pg_catalog.pg_type t ON t.oid \(equals) b.atttypid
+                WHERE b.attrelid \(equals) c.oid AND b.atttypid \(atLeast) \(firstUserOID)
+                  AND t.typtype \(differs) 'e'::pg_catalog."char")
+              AND (EXISTS (SELECT FROM pg_catalog.pg_constraint k
+                  LEFT JOIN pg_catalog.pg_depend u ON u.classid \(equals) '2606'::pg_catalog.oid
+                    AND u.objid \(equals) k.oid
+                  WHERE k.contypid \(differs) '0'::pg_catalog.oid
+                    AND (\(isUserCode) OR k.conbin::pg_catalog.text \(executesSQL)))
+                OR EXISTS (SELECT FROM pg_catalog.pg_type t
+                  LEFT JOIN pg_catalog.pg_depend u ON u.classid \(equals) '1247'::pg_catalog.oid
+                    AND u.objid \(equals) t.oid
+                  WHERE t.typtype \(equals) 'd'::pg_catalog."char" AND t.typdefaultbin IS NOT NULL
+                    AND (\(isUserCode) OR t.typdefaultbin::pg_catalog.text \(executesSQL)))))
+        """
+    /// Whether row `u` of pg_depend refers to a function, operator or operator class that users made, or, in an
+    /// expression, to a type that may run such code when a value of it is made: any but enums and arrays of them.
+    private static let isUserCode = """
+        u.refobjid \(atLeast) \(firstUserOID) AND (
+                u.refclassid \(equals) ANY ('{1255,2616,2617,2753}'::pg_catalog.oid[])
+                OR u.refclassid \(equals) '1247'::pg_catalog.oid
+                  AND u.classid \(equals) ANY ('{2604,2606}'::pg_catalog.oid[])
+                  AND u.deptype \(equals) 'n'::pg_catalog."char"
+                  AND NOT EXISTS (SELECT FROM pg_catalog.pg_type y
+                    LEFT JOIN pg_catalog.pg_type z ON z.oid \(equals) y.typelem
+                    WHERE y.oid \(equals) u.refobjid
+                      AND COALESCE(z.typtype, y.typtype) \(equals) 'e'::pg_catalog."char"))
+        """
+    private static let executesSQL = """
+        OPERATOR(pg_catalog.~) ':funcid (2078|292[3-9]|293[0-9]|3685|3689|3690) '::pg_catalog.text
         """
 
     /// Whether column `a` belongs to the key of an index of `c` that is marked by `flag`.
@@ -133,6 +210,17 @@ package enum CatalogQueries {
             OR (t.oid \(less) \(firstUserOID) AND t.typtype \(equals) ANY ('{b,r,m}'::pg_catalog."char"[])
               AND t.oid \(differs) ALL (\(typesThatNameObjects))))
           FROM layer JOIN pg_catalog.pg_type t ON t.oid \(equals) layer.oid)
+        """
+    /// The type of column `a` without its domains; 3500, `anyenum`, for an enum.
+    private static let baseType = """
+        (WITH RECURSIVE layer(oid) AS (
+            SELECT a.atttypid
+            UNION ALL
+            SELECT t.typbasetype FROM layer JOIN pg_catalog.pg_type t ON t.oid \(equals) layer.oid
+            WHERE t.typtype \(equals) 'd'::pg_catalog."char")
+          SELECT CASE WHEN t.typtype \(equals) 'e'::pg_catalog."char" THEN '3500'::pg_catalog.oid ELSE t.oid END
+          FROM layer JOIN pg_catalog.pg_type t ON t.oid \(equals) layer.oid
+          WHERE t.typtype \(differs) 'd'::pg_catalog."char")
         """
     private static let isTrueArray = """
         EXISTS (SELECT FROM pg_catalog.pg_type e
@@ -199,6 +287,15 @@ enum SQLText {
             }
         }
         return nil
+    }
+
+    /// The libraries of a list such as `shared_preload_libraries` has them, or of pg_proc.probin, without folders and
+    /// endings, in lower case.
+    static func libraries(_ list: String) -> [String] {
+        list.split(separator: ",").compactMap { item in
+            let path = item.filter { $0 != "\"" && $0 != " " }.lowercased()
+            return path.split(separator: "/").last?.split(separator: ".").first.map(String.init)
+        }
     }
 
     /// A quoted identifier (manual, 4.1.1), for statements that a person is shown.

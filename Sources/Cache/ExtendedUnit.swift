@@ -50,6 +50,9 @@ struct ExtendedUnit {
         var statement: ByteView
         /// Formats, parameters and result formats.
         var tail: ByteView
+
+        /// No formats and no values: what is executed is in the text alone.
+        var hasNoParameters: Bool { tail.count >= 4 && tail.uint16(at: 0) == 0 && tail.uint16(at: 2) == 0 }
     }
 
     static func scan(_ view: ByteView) -> ExtendedUnit {

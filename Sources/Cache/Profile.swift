@@ -18,6 +18,8 @@ public struct Profile: Hashable, Sendable {
     /// Values of `Profile.settings` in that order, normalized; empty where the origin lacks the
     /// setting.
     public let values: [String]
+    /// Values of the settings that the operator has declared, in their order; nil where the session knows none [K4].
+    public let customValues: [String?]
 
     /// Settings that split the cache. The origin may lack some: they came and went between 13 and
     /// 17.
@@ -28,6 +30,16 @@ public struct Profile: Hashable, Sendable {
         "xmlbinary", "xmloption", "default_text_search_config", "row_security", "client_min_messages",
         "operator_precedence_warning", "restrict_nonsystem_relation_kind",
     ]
+    /// The classes of `settings`; nil for those on which every statement depends.
+    static let classes = settings.map { SettingClasses.ofSetting($0) }
+    /// Those that the server reports by itself when they change (manual, 55.2.7), as `values` has them.
+    func agrees(with reported: [String: String]) -> Bool {
+        for (setting, value) in zip(Self.settings, values) {
+            if let now = reported[setting], now != value { return false }
+        }
+        return true
+    }
+
     private static let positionOfDigits = settings.firstIndex(of: "extra_float_digits")
     private static let positionOfEncoding = settings.firstIndex(of: "client_encoding")
     private static let positionOfStrings = settings.firstIndex(of: "standard_conforming_strings")
@@ -45,11 +57,13 @@ public struct Profile: Hashable, Sendable {
 
 /// What a session's first query of ours brought: its profile, whose it is, and whether it may use
 /// the cache.
-public struct ProfileReading: Equatable, Sendable {
+public struct ProfileReading: Hashable, Sendable {
     public let profile: Profile
     /// The role whose rights count: current_user. Not part of the profile.
     public let role: String
     public let sessionUser: String
+    /// `search_path` as it is set: what it leads to may change with the role.
+    public let searchPathText: String
     /// Why the session's statements are forwarded; nil when they may be answered from the cache.
     public let refusal: Refusal?
 
@@ -95,31 +109,53 @@ extension Profile {
     /// One row. No operator and no unqualified function: the search path is the client's.
     /// `missing_ok` lets one text serve all versions; pg_settings would cost several times a point
     /// select.
-    public static let readSQL: String = {
-        let names = required.map(\.name) + ["server_encoding"] + settings
+    public static let readSQL = readSQL(declared: [])
+
+    /// The same with settings of the application behind it [K4].
+    /// - Parameter declared: names for which `isCustomName` holds.
+    public static func readSQL(declared: [String]) -> String {
+        let names = required.map(\.name) + ["server_encoding", "search_path"] + settings + declared
         let columns = names.map { "pg_catalog.current_setting('\($0)', true)" }
         return "SELECT pg_catalog.current_database(), session_user, current_user, "
             + "pg_catalog.current_schemas(true)::pg_catalog.text, " + columns.joined(separator: ", ")
-    }()
+    }
 
-    /// Number of columns of that row.
-    public static let readColumnCount = 4 + required.count + 1 + settings.count
+    /// Whether this is the name of a setting of an application, in lower case: identifiers with dots between them. What
+    /// is more than ASCII is left to the origin.
+    public static func isCustomName(_ name: String) -> Bool {
+        let parts = name.split(separator: ".", omittingEmptySubsequences: false)
+        return parts.count > 1
+            && parts.allSatisfy { part in
+                let isIdentifier = part.utf8.allSatisfy {
+                    (0x61...0x7A).contains($0) || (0x30...0x39).contains($0) || $0 == 0x5F || $0 == 0x24
+                }
+                guard isIdentifier, let first = part.utf8.first else { return false }
+                return first > 0x39
+            }
+    }
+
+    /// Number of columns of that row without declared settings.
+    public static let readColumnCount = 4 + required.count + 2 + settings.count
 
     /// The row that `readSQL` brought.
-    /// - Parameter database: the one whose changes pgcache follows.
+    /// - Parameters:
+    ///   - database: the one whose changes pgcache follows.
+    ///   - declared: how many settings of the application were asked for.
     /// - Returns: nil when it is not such a row; the session then does not use the cache.
-    public static func parse(row: [String?], database: String) -> ProfileReading? {
-        guard row.count == readColumnCount, let currentDatabase = row[0], let sessionUser = row[1],
+    public static func parse(row: [String?], database: String, declared: Int = 0) -> ProfileReading? {
+        guard row.count == readColumnCount + declared, let currentDatabase = row[0], let sessionUser = row[1],
             let role = row[2], let searchPath = row[3].flatMap(SQLText.elements(ofArray:))
         else { return nil }
         let requiredValues = row[4..<4 + required.count]
         let serverEncoding = row[4 + required.count]
-        var values = row[(5 + required.count)...].map { $0 ?? "" }
+        let searchPathText = row[5 + required.count]
+        var values = row[(6 + required.count)..<readColumnCount].map { $0 ?? "" }
         // All values above 0 select the shortest exact form (manual, 20.11.2).
         if let position = positionOfDigits, let digits = Int(values[position]), digits > 0 {
             values[position] = "1"
         }
-        let profile = Profile(searchPath: searchPath, values: values)
+        let profile = Profile(
+            searchPath: searchPath, values: values, customValues: Array(row[readColumnCount...]))
 
         func refusal() -> ProfileReading.Refusal? {
             if currentDatabase != database { return .otherDatabase }
@@ -138,7 +174,8 @@ extension Profile {
             return isPlain(searchPath: searchPath) ? nil : .catalogNotFirst
         }
         return ProfileReading(
-            profile: profile, role: role, sessionUser: sessionUser, refusal: refusal())
+            profile: profile, role: role, sessionUser: sessionUser, searchPathText: searchPathText ?? "",
+            refusal: refusal())
     }
 
     /// Whether a ParameterStatus after login leaves the profile as it was read. Settings that the
@@ -163,9 +200,13 @@ extension Profile {
 public struct Profiles: Sendable {
     public let max: Int
     private var numbers: [Profile: UInt32] = [:]
+    private var profiles: [UInt32: Profile] = [:]
     private var next: UInt32 = 0
 
-    public init(max: Int = 1024) { self.max = max }
+    public init(max: Int = 4096) { self.max = max }
+
+    /// The profile that has this number.
+    subscript(number: UInt32) -> Profile? { profiles[number] }
 
     /// The profile's number; nil when there is no place for it.
     public mutating func intern(_ profile: Profile) -> UInt32? {
@@ -173,17 +214,21 @@ public struct Profiles: Sendable {
         guard numbers.count < max, next < .max else { return nil }
         defer { next += 1 }
         numbers[profile] = next
+        profiles[next] = profile
         return next
     }
 
     public var count: Int { numbers.count }
 
     /// Makes room; only together with everything that is keyed by a number.
-    public mutating func removeAll() { numbers.removeAll(keepingCapacity: true) }
+    public mutating func removeAll() {
+        numbers.removeAll(keepingCapacity: true)
+        profiles.removeAll(keepingCapacity: true)
+    }
 }
 
-/// Numbers for the names of roles, from 0. Those below 64 have a bit in a statement's record of
-/// rights; the others are asked for but never remembered there, so they forward [P1].
+/// Numbers for the names of roles, from 0. Each has a bit in a statement's record of rights; who finds no number
+/// forwards [P1].
 ///
 /// Owner: the cache store. Bounds: `max` roles.
 public struct Roles: Sendable {
@@ -191,7 +236,7 @@ public struct Roles: Sendable {
     private var numbers: [String: UInt32] = [:]
     private var names: [String] = []
 
-    public init(max: Int = 4096) { self.max = max }
+    public init(max: Int = RoleSet.countMax) { self.max = max }
 
     /// The role's number; nil when there is no place for it.
     public mutating func intern(_ name: String) -> UInt32? {
@@ -206,8 +251,20 @@ public struct Roles: Sendable {
         Int(number) < names.count ? names[Int(number)] : nil
     }
 
-    /// The role's bit, for numbers below 64.
-    public static func bit(_ number: UInt32) -> UInt64? { number < 64 ? 1 << UInt64(number) : nil }
-
     public var count: Int { names.count }
+}
+
+/// Roles by their numbers.
+public struct RoleSet: Equatable, Sendable {
+    /// One number stands for a role that is not known yet.
+    public static let countMax = 255
+
+    private var bits = SIMD4<UInt64>.zero
+
+    public init() {}
+
+    @inline(__always)
+    func contains(_ role: UInt8) -> Bool { bits[Int(role >> 6)] & (1 << UInt64(role & 63)) != 0 }
+
+    mutating func insert(_ role: UInt8) { bits[Int(role >> 6)] |= 1 << UInt64(role & 63) }
 }

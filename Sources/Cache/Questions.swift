@@ -51,6 +51,13 @@ struct Questions {
         }
     }
 
+    /// Privileges have changed: what was asked of them before says nothing any more.
+    mutating func rightsChanged() {
+        waiting = waiting[first...].filter { if case .rights = $0.0 { false } else { true } }
+        first = 0
+        if case .rights = current { current = .stale }
+    }
+
     mutating func answered() -> Subject? {
         defer { current = nil }
         return current
@@ -61,5 +68,12 @@ struct Questions {
 struct RightsSubject: Hashable {
     var role: UInt8
     var relations: Set<OID>
+    /// nil for all columns of the relations.
+    var columns: Set<ColumnName>?
     var functions: Set<OID>
+
+    /// The right to whole relations, which is one to each of their columns.
+    var ofAllColumns: RightsSubject {
+        RightsSubject(role: role, relations: relations, columns: nil, functions: functions)
+    }
 }

@@ -27,17 +27,21 @@ public struct Column: Equatable, Sendable {
     /// pg_attribute.attnum, from 1, with gaps where columns were dropped.
     public var number: Int16
     public var type: OID
+    /// The type with its domains peeled off; `anyenum` for an enum.
+    public var baseType: OID
     public var kind: ValueKind
     /// Stored generated columns are not in the stream of PostgreSQL 15 [C2].
     public var isGenerated: Bool
     public var isNotNull: Bool
 
     public init(
-        name: String, number: Int16, type: OID, kind: ValueKind, isGenerated: Bool, isNotNull: Bool
+        name: String, number: Int16, type: OID, baseType: OID? = nil, kind: ValueKind, isGenerated: Bool,
+        isNotNull: Bool
     ) {
         self.name = name
         self.number = number
         self.type = type
+        self.baseType = baseType ?? type
         self.kind = kind
         self.isGenerated = isGenerated
         self.isNotNull = isNotNull
@@ -70,11 +74,14 @@ public struct Relation: Equatable, Sendable {
     public var identityColumns: [Int]
     /// Every column has a type of PostgreSQL's own, or an enum or a domain over such.
     public var hasOnlyKnownTypes: Bool
+    /// Writing to it may run code that PostgreSQL did not bring: triggers, rules, defaults, checks, indexes, cascades.
+    public var runsCode: Bool
 
     public init(
         oid: OID, schema: String, name: String, kind: UInt8, persistence: UInt8,
         hasRowSecurity: Bool, isInherited: Bool, hasRules: Bool, replicaIdentity: UInt8,
-        columns: [Column], primaryKey: [Int], identityColumns: [Int], hasOnlyKnownTypes: Bool
+        columns: [Column], primaryKey: [Int], identityColumns: [Int], hasOnlyKnownTypes: Bool,
+        runsCode: Bool = false
     ) {
         self.oid = oid
         self.schema = schema
@@ -89,5 +96,6 @@ public struct Relation: Equatable, Sendable {
         self.primaryKey = primaryKey
         self.identityColumns = identityColumns
         self.hasOnlyKnownTypes = hasOnlyKnownTypes
+        self.runsCode = runsCode
     }
 }

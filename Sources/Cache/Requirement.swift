@@ -50,6 +50,7 @@ public struct Requirement: Sendable {
             requirements.append(createRight)
             requirements.append(ownership(tables))
         }
+        requirements.append(eventTrigger)
         requirements += [replicaIdentity(tables), rowSecurity(tables), notFollowed(tables), orphans]
         return requirements
     }
@@ -225,6 +226,30 @@ extension Requirement {
         return changed.isEmpty ? Finding.ok("as PostgreSQL brought them") : Array(changed.prefix(namesMax))
     }
 
+    /// Without it the poll notices what others change of the schema, a few seconds later.
+    static let eventTrigger = Requirement(
+        "event trigger", columns: 4,
+        """
+        SELECT r.rolname, r.rolsuper, pg_catalog.current_setting('server_version_num'),
+          EXISTS (SELECT FROM pg_catalog.pg_extension x WHERE x.extname \(SQL.equals) 'plpgsql'::pg_catalog.name)
+        FROM pg_catalog.pg_roles r WHERE r.rolname \(SQL.equals) current_user
+        """
+    ) { row in
+        let meanwhile = "changes of the schema by others are noticed within catalog_poll_interval"
+        if row[3] != "t" {
+            return Finding.warning(
+                "the extension plpgsql is not there; \(meanwhile)", fix: "CREATE EXTENSION plpgsql;")
+        }
+        if (Int(row[2]) ?? 0) < 140000 {
+            return Finding.warning("needs PostgreSQL 14 or later; \(meanwhile)")
+        }
+        return row[1] == "t"
+            ? Finding.ok("role \(row[0]) may create one")
+            : Finding.warning(
+                "only a superuser may create one; \(meanwhile)",
+                fix: "ALTER ROLE \(SQLText.identifier(row[0])) SUPERUSER;")
+    }
+
     /// The operator's own publication must carry every kind of change.
     private static func ownPublication(_ publication: String) -> Requirement {
         Requirement(
@@ -262,6 +287,9 @@ extension Requirement {
         """
         SELECT 'publication', p.pubname::pg_catalog.text FROM pg_catalog.pg_publication p
         WHERE p.pubname OPERATOR(pg_catalog.~) '^pgcache_pub_'::pg_catalog.text
+        UNION ALL
+        SELECT 'event trigger', e.evtname::pg_catalog.text FROM pg_catalog.pg_event_trigger e
+        WHERE e.evtname OPERATOR(pg_catalog.~) '^pgcache_ddl_'::pg_catalog.text
         UNION ALL
         SELECT 'slot', s.slot_name::pg_catalog.text FROM pg_catalog.pg_replication_slots s
         WHERE s.slot_name OPERATOR(pg_catalog.~) '^pgcache_'::pg_catalog.text AND NOT s.active

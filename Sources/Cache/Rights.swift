@@ -1,44 +1,73 @@
+import Mutation
 import PGProtocol
 
 /// Whether a role may run a statement, asked of the origin once per statement and role [P1].
 ///
-/// Only rights on whole tables count: a role with rights on some columns is forwarded. The answer
-/// holds until the poll, or a statement that passes, says that privileges, roles or membership
-/// changed.
+/// As PostgreSQL does, it asks for SELECT on the table or on each column that is named, executed or not; where none
+/// is named, as in count(*), any column will do (ExecCheckRTEPerms in execMain.c). The answer holds until the poll, or
+/// a statement that passes, says that privileges, roles or membership changed.
 public enum Rights {
-    /// One row, one boolean: SELECT on every relation, USAGE on the schema of each relation and
-    /// function, EXECUTE on each function. False as well when the role or one of the objects is
-    /// gone.
+    /// One row, a letter and what the roles were then (`CatalogPoll.who`): `t` with SELECT on every relation, `c` with
+    /// SELECT on each of the columns, and on some column of every relation; `f` without, or without USAGE on the schema
+    /// of each relation and function, or EXECUTE on each function, or when the role or one of the objects is gone.
+    /// `p` where a relation has row-level security: it may have got it after it was loaded, and what is cached may show
+    /// other rows than this role may see [P2].
     package static let sql: String = {
         let equals = CatalogQueries.equals
+        func all(_ condition: String, _ asked: String) -> String {
+            "(SELECT COALESCE(pg_catalog.bool_and(COALESCE(\(condition), false)), true) FROM \(asked))"
+        }
+        let relations = "pg_catalog.unnest($2::pg_catalog.oid[]) AS asked(oid) "
+            + "LEFT JOIN pg_catalog.pg_class c ON c.oid \(equals) asked.oid"
+        let functions = "pg_catalog.unnest($3::pg_catalog.oid[]) AS asked(oid) "
+            + "LEFT JOIN pg_catalog.pg_proc p ON p.oid \(equals) asked.oid"
+        let columns = "ROWS FROM (pg_catalog.unnest($4::pg_catalog.oid[]), "
+            + "pg_catalog.unnest($5::pg_catalog.int2[])) AS asked(relation, number)"
+        let isOpen = "pg_catalog.has_schema_privilege(r.oid, c.relnamespace, 'USAGE')"
+        let isCallable = "pg_catalog.has_function_privilege(r.oid, p.oid, 'EXECUTE') "
+            + "AND pg_catalog.has_schema_privilege(r.oid, p.pronamespace, 'USAGE')"
         return """
-            SELECT EXISTS (
-              SELECT FROM pg_catalog.pg_roles r
-              WHERE r.rolname \(equals) $1::pg_catalog.name
-                AND (SELECT COALESCE(pg_catalog.bool_and(c.oid IS NOT NULL
-                    AND pg_catalog.has_table_privilege(r.oid, c.oid, 'SELECT')
-                    AND pg_catalog.has_schema_privilege(r.oid, c.relnamespace, 'USAGE')), true)
-                  FROM pg_catalog.unnest($2::pg_catalog.oid[]) AS asked(oid)
-                  LEFT JOIN pg_catalog.pg_class c ON c.oid \(equals) asked.oid)
-                AND (SELECT COALESCE(pg_catalog.bool_and(p.oid IS NOT NULL
-                    AND pg_catalog.has_function_privilege(r.oid, p.oid, 'EXECUTE')
-                    AND pg_catalog.has_schema_privilege(r.oid, p.pronamespace, 'USAGE')), true)
-                  FROM pg_catalog.unnest($3::pg_catalog.oid[]) AS asked(oid)
-                  LEFT JOIN pg_catalog.pg_proc p ON p.oid \(equals) asked.oid))
+            SELECT COALESCE((SELECT CASE
+              WHEN NOT \(all(isOpen, relations)) OR NOT \(all(isCallable, functions)) THEN 'f'
+              WHEN NOT \(all("NOT c.relrowsecurity", relations)) THEN 'p'
+              WHEN \(all("pg_catalog.has_table_privilege(r.oid, c.oid, 'SELECT')", relations)) THEN 't'
+              WHEN \(all("pg_catalog.has_any_column_privilege(r.oid, c.oid, 'SELECT')", relations))
+                AND \(all(
+                    "pg_catalog.has_column_privilege(r.oid, asked.relation, asked.number, 'SELECT')", columns))
+                THEN 'c'
+              ELSE 'f' END
+              FROM pg_catalog.pg_roles r WHERE r.rolname \(equals) $1::pg_catalog.name), 'f'),
+              \(CatalogPoll.whoExpression)
             """
     }()
 
-    /// The question for one role, by name, about a resolved statement's relations and functions.
-    public static func query(role: String, relations: [OID], functions: [OID]) -> OriginQuery {
-        OriginQuery(sql, [role, array(relations), array(functions)])
+    /// The question for one role, by name, about what a resolved statement names.
+    public static func query(
+        role: String, relations: [OID], columns: Set<ColumnName>, functions: [OID]
+    ) -> OriginQuery {
+        // In order, so that one question has one text.
+        let columns = columns.sorted { ($0.relation.value, $0.number) < ($1.relation.value, $1.number) }
+        return OriginQuery(
+            sql,
+            [
+                role, array(relations), array(functions), array(columns.map(\.relation)),
+                array(columns.map(\.number)),
+            ])
     }
 
     /// Whether the role has all of these rights; anything but a plain yes is a no.
     public static func judge(_ rows: [[String?]]) -> Bool {
-        rows.count == 1 && rows[0] == ["t"]
+        guard rows.count == 1, let letter = rows[0].first else { return false }
+        return letter == "t" || letter == "c" || letter == "p" && Mutation.rowSecurityCached.isOn
     }
 
-    private static func array(_ oids: [OID]) -> String {
-        "{" + oids.map(\.description).joined(separator: ",") + "}"
+    /// The roles and memberships that it was judged by.
+    static func who(_ rows: [[String?]]) -> String? { rows.first.flatMap { $0.count > 1 ? $0[1] : nil } }
+
+    /// Whether it has them on whole relations, whatever columns are named.
+    static func coversAllColumns(_ rows: [[String?]]) -> Bool { rows.count == 1 && rows[0].first == "t" }
+
+    private static func array(_ numbers: [some CustomStringConvertible]) -> String {
+        "{" + numbers.map(\.description).joined(separator: ",") + "}"
     }
 }

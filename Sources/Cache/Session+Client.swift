@@ -60,22 +60,12 @@ extension Session {
     private mutating func decide(_ view: ByteView, _ store: CacheStore) -> ClientStep {
         if pipeline.isFull { return .park }
         guard view.count >= 5 else { return .needMore(5) }
-        if standing == .unknown, view[0] != FrontendType.terminate {
-            // The question for the settings is on its way; one round trip, once in a session.
-            return .park
-        }
+        // The question for the settings is on its way.
+        if settings.isAsked, view[0] != FrontendType.terminate { return .park }
         if hasInjectedParse, !segmentIsForwarded {
             // An error in its segment would make the origin drop it, and what comes now may need it [S3].
             guard !pipeline.owesInjected else { return .park }
             hasInjectedParse = false
-        }
-        if standing == .cacheable, schemaEpoch != store.schemaEpoch, isQuiet, status == .idle,
-            !segmentIsForwarded, !segmentIsLocal
-        {
-            // The search path may lead elsewhere by now [K1].
-            standing = .unknown
-            askProfile(store)
-            return .forward(consumed: 0)
         }
         let total = 1 + Int(view.uint32(at: 1))
         switch view[0] {
@@ -100,29 +90,68 @@ extension Session {
         // A simple query ends the unnamed statement (manual, 55.2.3).
         if let unnamed = prepared.remove(key.slice(from: 0, count: 0)) {
             store.statements.release(unnamed)
+            hasEndedUnnamed = true
         }
         guard key.count <= store.limits.statementBytesMax else {
             return forwardUnread(.query, view, total, store)
         }
+        let profile = textProfile(store)
         guard let statement = store.statement(profile: profile, key: key, standardConformingStrings)
         else { return forwardUnremembered(key, total, store) }
+        if profile == .max, statement.pointee.mayBeCached, let step = stepForSettings(store) { return step }
+        if statement.pointee.verb != .none {
+            switch answerVerb(statement, store) {
+            case .answered:
+                store.counters.queries += 1
+                store.counters.simpleQueries += 1
+                outgoing = commandComplete(statement.pointee.verb.tag) + readyForQuery
+                return .reply(consumed: total)
+            case .park: return .park
+            case .forward: break
+            }
+        }
+        if statement.pointee.deallocates, deallocates(statement.pointee, store) {
+            outgoing = commandComplete("DEALLOCATE") + readyForQuery
+            return .reply(consumed: total)
+        }
+        let effect = statement.pointee.effectInBlock
+        if mustOpenBlock, !effect.isEmpty, let step = openBlock(before: effect, store) { return step }
         let noTail = key.slice(from: 0, count: 0)
         let execution = Execution(
             statement: statement, tail: noTail, key: noTail, isDescribed: true)
         switch route(execution, store) {
         case .hit(let entry):
             store.counters.simpleQueries += 1
-            return .hit(consumed: total, Hit(entry: entry, parts: [.description, .ready]))
+            return .hit(consumed: total, Hit(entry: entry, parts: [.description, .ready, blockPart]))
         case .park: return .park
         case .forward(let capture):
             store.counters.simpleQueries += 1
+            if mustOpenBlock { _ = openBlock(before: [], store) }
+            let step = step(of: statement.pointee, store)
             apply(statement.pointee, store)
+            settings.sent = step
+            settings.hasFailed = false
+            hasEndedUnnamed = false
             sendPrepared(statement.pointee.effect, store, ownSegment: true)
             pipeline.append(
                 Pipeline.Owed(
                     .query, isRead: statement.pointee.possibleEffect.isEmpty,
                     statement: statement.pointee.id.packed, capture: capture?.packed ?? .max))
             return .forward(consumed: total)
+        }
+    }
+
+    /// DEALLOCATE of a statement that the origin has not heard of, and would perhaps not accept any more.
+    private mutating func deallocates(_ statement: Statement, _ store: CacheStore) -> Bool {
+        guard statement.effect == .namesPrepared, statement.reason != .severalStatements, isQuiet,
+            !segmentIsForwarded, !segmentIsLocal, status != .failed
+        else { return false }
+        let names = store.deallocated(by: statement.id, standardConformingStrings)
+        guard names.count == 1, let name = names.first.map({ Array($0.utf8) }) else { return false }
+        return withView(name) { name in
+            guard prepared.find(name)?.place == .local, let old = prepared.remove(name) else { return false }
+            store.statements.release(old)
+            return true
         }
     }
 
@@ -144,8 +173,9 @@ extension Session {
     private mutating func forwardUnit(
         _ view: ByteView, _ unit: ExtendedUnit, _ store: CacheStore
     ) -> ClientStep {
-        forwardMessages(view.slice(from: 0, count: unit.end), store).map { .forward(consumed: $0) }
-            ?? opaque(view, store)
+        let messages = view.slice(from: 0, count: unit.end)
+        if mustOpenBlock, let step = openBlock(before: effect(of: messages, store), store) { return step }
+        return forwardMessages(messages, store).map { .forward(consumed: $0) } ?? opaque(view, store)
     }
 
     private mutating func execution(
@@ -159,6 +189,18 @@ extension Session {
             let statement = statement(of: unit, store)
         else {
             store.counters.forwarded(bind.portal.count > 0 ? .namedPortal : .rowLimit)
+            return forwardExecution(view, unit, capture: nil, store)
+        }
+        if let step = stepBefore(statement, unit, store) { return step }
+        if statement.pointee.verb != .none || statement.pointee.deallocates,
+            let step = answerVerb(statement, bind, unit, store)
+        {
+            return step
+        }
+        let effect = statement.pointee.effectInBlock
+        if mustOpenBlock, !effect.isEmpty, let step = openBlock(before: effect, store) { return step }
+        if unit.parse == nil, let reason = doubt(bind.statement, statement, store) {
+            store.counters.forwarded(reason)
             return forwardExecution(view, unit, capture: nil, store)
         }
         let execution = Execution(
@@ -178,59 +220,172 @@ extension Session {
                 segmentIsLocal = true
                 return .hit(consumed: unit.end, Hit(entry: entry, parts: parts))
             }
-            parts.insert(.ready)
+            parts.formUnion([.ready, blockPart])
             segmentIsLocal = false
             return .hit(consumed: unit.end + 5, Hit(entry: entry, parts: parts))
         case .park: return .park
         case .forward(let capture):
-            return forwardExecution(view, unit, capture: capture, store)
+            let isAlone = unit.following == FrontendType.sync && bind.hasNoParameters
+            let step = isAlone ? step(of: statement.pointee, store) : nil
+            let forwarded = forwardExecution(view, unit, capture: capture, store)
+            if let step, pipeline.count > 0, !isBeginning {
+                settings.sent = step
+                settings.hasFailed = false
+            }
+            return forwarded
         }
     }
 
+    /// Why a prepared statement may be something else now than its text would be.
+    private mutating func doubt(
+        _ name: ByteView, _ statement: UnsafeMutablePointer<Statement>, _ store: CacheStore
+    ) -> ForwardReason? {
+        guard let found = prepared.find(name) else { return .sessionState }
+        // Constants were read under the settings under which it was analyzed [K1].
+        let isSensitive = statement.pointee.dependsOnSettings && statement.pointee.hasTextConstant
+        if found.isMixed, isSensitive { return .sessionState }
+        if found.schemaEpoch == store.schemaEpoch { return nil }
+        // PostgreSQL executes it only if it still returns what it did when it was prepared [S4].
+        guard let promise = prepared.promise(name), promise.shape == store.canonical(statement).pointee.rowShape
+        else {
+            return .preparedBefore
+        }
+        prepared.confirm(name, schemaEpoch: store.schemaEpoch)
+        return nil
+    }
+
+    /// The settings must be known before a text is analyzed, or an answer is looked for, that depends on them.
+    private mutating func stepBefore(
+        _ statement: UnsafeMutablePointer<Statement>, _ unit: ExtendedUnit, _ store: CacheStore
+    ) -> ClientStep? {
+        guard textProfile(store) == .max else { return nil }
+        let isWorthwhile =
+            unit.parse != nil
+            ? statement.pointee.verb == .none && statement.pointee.settingChange == .none
+            : statement.pointee.mayBeCached
+        return isWorthwhile ? stepForSettings(store) : nil
+    }
+
+    /// BEGIN and the like in the extended protocol. Nil where the origin has to be asked.
+    private mutating func answerVerb(
+        _ statement: UnsafeMutablePointer<Statement>, _ bind: ExtendedUnit.BindHead, _ unit: ExtendedUnit,
+        _ store: CacheStore
+    ) -> ClientStep? {
+        guard bind.hasNoParameters, unit.parse == nil || mayKeepLocal(unit, statement.pointee.id) else { return nil }
+        var tag: StaticString = "DEALLOCATE"
+        if statement.pointee.verb != .none {
+            switch answerVerb(statement, store) {
+            case .forward: return nil
+            case .park: return .park
+            case .answered: tag = statement.pointee.verb.tag
+            }
+        } else if unit.following != FrontendType.sync || !deallocates(statement.pointee, store) {
+            return nil
+        }
+        store.counters.queries += 1
+        store.counters.extendedQueries += 1
+        outgoing = []
+        if unit.parse != nil {
+            _ = keepLocal(unit, statement.pointee.id, store)
+            outgoing += [BackendType.parseComplete, 0, 0, 0, 4]
+        }
+        outgoing += [BackendType.bindComplete, 0, 0, 0, 4]
+        if unit.describesPortal { outgoing += [BackendType.noData, 0, 0, 0, 4] }
+        outgoing += commandComplete(tag)
+        guard unit.following == FrontendType.sync else {
+            segmentIsLocal = true
+            return .reply(consumed: unit.end)
+        }
+        segmentIsLocal = false
+        outgoing += readyForQuery
+        return .reply(consumed: unit.end + 5)
+    }
+
+    private func commandComplete(_ tag: StaticString) -> [UInt8] {
+        let length = UInt8(4 + tag.utf8CodeUnitCount + 1)
+        return [BackendType.commandComplete, 0, 0, 0, length]
+            + UnsafeBufferPointer(start: tag.utf8Start, count: tag.utf8CodeUnitCount) + [0]
+    }
+
+    private var readyForQuery: [UInt8] { [BackendType.readyForQuery, 0, 0, 0, 5, status.rawValue] }
+
+    /// Of a hit's ReadyForQuery.
+    @inline(__always)
+    private var blockPart: Hit.Parts { block == .none ? [] : .isInBlock }
+
     /// The statement that an execution is of: parsed in the same unit, or prepared before.
-    private func statement(
+    private mutating func statement(
         of unit: ExtendedUnit, _ store: CacheStore
     ) -> UnsafeMutablePointer<Statement>? {
         if let parse = unit.parse, let name = unit.statementName {
             let key = parse.dropFirst(name.count + 1)
-            return store.statement(profile: profile, key: key, standardConformingStrings)
+            return store.statement(profile: textProfile(store), key: key, standardConformingStrings)
         }
-        guard let bind = unit.bind, let known = prepared.find(bind.statement) else { return nil }
-        return store.statement(known.statement, standardConformingStrings)
+        return unit.bind.flatMap { prepared($0.statement, store) }
+    }
+
+    /// What a name stands for under the settings of now [K1]. PostgreSQL analyzes a statement again where it is
+    /// executed under another search path; what its constants mean may stay as it was.
+    mutating func prepared(_ name: ByteView, _ store: CacheStore) -> UnsafeMutablePointer<Statement>? {
+        guard let found = prepared.find(name), let statement = store.statements[found.statement] else { return nil }
+        let profile = textProfile(store)
+        guard profile != .max, profile != statement.pointee.profile,
+            let now = store.statement(
+                profile: profile, key: statement.pointee.parseTail, standardConformingStrings)
+        else { return store.statement(found.statement, standardConformingStrings) }
+        store.statements.retain(now.pointee.id)
+        if let old = prepared.replace(name, by: now.pointee.id) { store.statements.release(old) }
+        return now
     }
 
     /// Remembers a Parse that we answer ourselves. False where only the origin can answer it.
     private mutating func keepLocal(
         _ unit: ExtendedUnit, _ statement: StatementID, _ store: CacheStore
     ) -> Bool {
-        guard let name = unit.statementName else { return false }
-        guard prepared.hasRoom(for: name) else { return false }
-        if name.count > 0, prepared.find(name) != nil { return false }
+        guard mayKeepLocal(unit, statement), let name = unit.statementName else { return false }
         if name.count == 0, prepared.unnamed?.statement == statement,
             prepared.unnamed?.place != .local
         {
             return true
         }
-        guard let description = store.statements[statement]?.pointee.rowDescription else { return false }
+        guard let known = store.statements[statement].map({ store.canonical($0) }) else { return false }
+        // What returns no rows has no description that could change.
+        let shape = known.pointee.rowShape
+        guard shape != nil || known.pointee.verb != .none || known.pointee.deallocates else { return false }
         store.statements.retain(statement)
-        let promise = PreparedStatements.Promise(
-            description: description, schemaEpoch: store.schemaEpoch)
-        if let old = prepared.insert(name, statement, .local, promise) { store.statements.release(old) }
+        let epoch = store.schemaEpoch
+        let promise = shape.map { PreparedStatements.Promise(shape: $0, schemaEpoch: epoch) }
+        let old = prepared.insert(name, statement, .local, promise, schemaEpoch: epoch)
+        if let old { store.statements.release(old) }
         return true
+    }
+
+    /// Only the origin can tell whether a name is free that SQL may have given [trap 72].
+    private func mayKeepLocal(_ unit: ExtendedUnit, _ statement: StatementID) -> Bool {
+        guard let name = unit.statementName, prepared.hasRoom(for: name) else { return false }
+        return name.count == 0 || prepared.find(name) == nil && !prepared.hasUnseen
     }
 
     private mutating func preparation(
         _ view: ByteView, _ unit: ExtendedUnit, _ store: CacheStore
     ) -> ClientStep {
+        if unit.parse != nil, textProfile(store) == .max, let statement = statement(of: unit, store),
+            let step = stepBefore(statement, unit, store)
+        {
+            return step
+        }
+        if let step = prepareVerb(unit, store) { return step }
         if sharesStatements(store), !segmentIsForwarded,
-            let statement = preparedOrParsed(unit, store), statement.pointee.wasParsed,
-            statement.pointee.state == .cacheable, store.mayRead(statement, role),
-            !unit.describesStatement || statement.pointee.describeReply != nil
+            let statement = preparedOrParsed(unit, store), statement.pointee.profile == profile,
+            unit.parse != nil || isCurrent(unit, store),
+            case let shared = store.canonical(statement), shared.pointee.wasParsed,
+            shared.pointee.state == .cacheable, store.mayRead(shared, role),
+            !unit.describesStatement || shared.pointee.describeReply != nil
         {
             guard isQuiet else { return .park }
             if unit.parse == nil || keepLocal(unit, statement.pointee.id, store) {
                 if unit.parse != nil { outgoing = [BackendType.parseComplete, 0, 0, 0, 4] }
-                if unit.describesStatement { outgoing += statement.pointee.describeReply ?? [] }
+                if unit.describesStatement { outgoing += shared.pointee.describeReply ?? [] }
                 store.counters.parsesAnswered += 1
                 segmentIsLocal = true
                 return .reply(consumed: unit.end)
@@ -239,20 +394,52 @@ extension Session {
         return forwardUnit(view, unit, store)
     }
 
-    private func preparedOrParsed(
+    /// Parse and Describe of BEGIN and of what ends a block: nothing in them depends on anything.
+    private mutating func prepareVerb(_ unit: ExtendedUnit, _ store: CacheStore) -> ClientStep? {
+        guard block == .none && status == .idle || block == .local, !segmentIsForwarded, allowsHits,
+            standing == .cacheable || standing == .unknown, store.limits.cachesInTransactions, store.isServing,
+            let statement = preparedOrParsed(unit, store), statement.pointee.verb.isAnsweredHere,
+            statement.pointee.declaredTypes.isEmpty,
+            unit.parse != nil ? mayKeepLocal(unit, statement.pointee.id) : isLocal(unit)
+        else { return nil }
+        guard isQuiet else { return .park }
+        outgoing = []
+        if unit.parse != nil {
+            _ = keepLocal(unit, statement.pointee.id, store)
+            outgoing += [BackendType.parseComplete, 0, 0, 0, 4]
+        }
+        if unit.describesStatement {
+            outgoing += [BackendType.parameterDescription, 0, 0, 0, 6, 0, 0, BackendType.noData, 0, 0, 0, 4]
+        }
+        store.counters.parsesAnswered += 1
+        segmentIsLocal = true
+        return .reply(consumed: unit.end)
+    }
+
+    private func isLocal(_ unit: ExtendedUnit) -> Bool {
+        guard let name = unit.statementName else { return false }
+        return prepared.find(name)?.place == .local
+    }
+
+    private func isCurrent(_ unit: ExtendedUnit, _ store: CacheStore) -> Bool {
+        guard let name = unit.statementName else { return false }
+        return prepared.find(name)?.schemaEpoch == store.schemaEpoch
+    }
+
+    private mutating func preparedOrParsed(
         _ unit: ExtendedUnit, _ store: CacheStore
     ) -> UnsafeMutablePointer<Statement>? {
         if unit.parse != nil { return statement(of: unit, store) }
-        guard let name = unit.statementName, let known = prepared.find(name) else { return nil }
-        return store.statement(known.statement, standardConformingStrings)
+        return unit.statementName.flatMap { prepared($0, store) }
     }
 
     private mutating func sync(_ view: ByteView, _ total: Int, _ store: CacheStore) -> ClientStep {
         guard total == 5 else { return opaque(view, store) }
         if isCopyingIn { return relay(view, total) }
-        if segmentIsLocal, !segmentIsForwarded, isQuiet, status == .idle {
+        if segmentIsLocal || block == .local, !segmentIsForwarded, status != .failed {
+            guard isQuiet else { return .park }
             segmentIsLocal = false
-            outgoing = [BackendType.readyForQuery, 0, 0, 0, 5, TransactionStatus.idle.rawValue]
+            outgoing = readyForQuery
             return .reply(consumed: 5)
         }
         segmentIsForwarded = false

@@ -12,19 +12,24 @@ extension Session {
 
     /// Where the answer to an execution comes from. The one place where a hit is decided on.
     mutating func route(_ execution: Execution, _ store: CacheStore) -> Route {
-        let statement = execution.statement
+        let route = decide(execution, store)
+        // What waits is looked at again.
+        if case .park = route { return route }
         store.counters.queries += 1
-        guard statement.pointee.state == .cacheable else {
-            store.counters.forwarded(statement.pointee.reason)
-            return .forward(capture: nil)
+        return route
+    }
+
+    private mutating func decide(_ execution: Execution, _ store: CacheStore) -> Route {
+        guard execution.statement.pointee.state == .cacheable, standing == .cacheable else {
+            return forward(reason(of: execution.statement.pointee), store)
         }
-        guard standing == .cacheable else {
-            if case .bypass(let reason) = standing { store.counters.forwarded(reason) }
-            return .forward(capture: nil)
-        }
+        // From here on it is whoever holds the answers that this one shares [K1].
+        var execution = execution
+        execution.statement = store.canonical(execution.statement)
+        let statement = execution.statement
         guard schemaEpoch == store.schemaEpoch else { return forward(.pendingProfile, store) }
         guard store.isServing else { return forward(.streamDown, store) }
-        guard status == .idle else { return forward(.inTransaction, store) }
+        guard allowsHits else { return forward(.inTransaction, store) }
         if !store.mayRead(statement, role), let reason = store.askRights(statement, role) {
             // The answer is the same for everybody; only who may have it is not known yet.
             store.counters.forwarded(reason)
@@ -45,7 +50,7 @@ extension Session {
         _ entry: UnsafeMutablePointer<MemoEntry>, _ execution: Execution, _ store: CacheStore
     ) -> Route {
         let id = entry.pointee.id
-        if bounds.highest > store.reachedBeat, let route = routeByBound(execution, store) { return route }
+        if bounds.highest > store.reachedBeat { return routeByBound(store) }
         switch entry.pointee.state {
         case .servable:
             break
@@ -68,34 +73,43 @@ extension Session {
             return miss(execution, store)
         }
         guard isQuiet || Mutation.hitOvertakes.isOn else { return .park }
-        if entry.pointee.state == .captured, store.limits.readsOwnWrites,
-            let query = execution.statement.pointee.query
-        {
-            // The leader's answer may be later than the watermark.
-            for use in query.uses { bounds.bind(use.relation, before: store.beats.next) }
-        }
+        // The leader's answer may be later than the watermark.
+        if entry.pointee.state == .captured, store.limits.readYourWrites.isOn { bounds.read(before: store.beats.next) }
         granted = nil
+        owesSnapshot = block != .none
         execution.statement.pointee.hits &+= 1
         store.counters.hits += 1
         return .hit(id)
     }
 
-    /// What becomes of an execution whose answer is there, but perhaps older than what this session has seen;
-    /// nil when it is not.
-    private mutating func routeByBound(_ execution: Execution, _ store: CacheStore) -> Route? {
-        guard let query = execution.statement.pointee.query else { return nil }
-        let bound = bounds.bound(over: query.uses)
-        guard bound > store.reachedBeat else { return nil }
+    /// What becomes of an execution whose answer is there, but perhaps older than what this session has seen.
+    private mutating func routeByBound(_ store: CacheStore) -> Route {
+        let bound = bounds.highest
         store.beats.want(bound)
-        if bounds.written > store.reachedBeat { return forward(.ownWrite, store) }
+        let isOwnWrite = bounds.written > store.reachedBeat
+        if isOwnWrite, store.limits.readYourWrites != .wait { return forward(.ownWrite, store) }
         // Read at the origin again, it would have seen something later again: a busy session would
         // never hit. So it waits, if that does not take long, and is done with it.
-        guard !store.isLagging else { return forward(.ownRead, store) }
+        guard !store.isLagging, !declinesBeat else {
+            declinesBeat = false
+            return forward(isOwnWrite ? .ownWrite : .ownRead, store)
+        }
         if isQuiet, !awaitsBeat {
             awaitsBeat = true
+            awaitsOwnWrite = isOwnWrite
             store.wait(number, for: bound)
         }
         return .park
+    }
+
+    /// Why a statement is forwarded that could not be found cacheable, or not by this session.
+    private func reason(of statement: Statement) -> ForwardReason {
+        if !statement.mayBeCached, statement.reason != .pendingProfile { return statement.reason }
+        switch standing {
+        case .bypass(let reason), .refused(let reason): return reason
+        case .unknown: return allowsHits ? .pendingProfile : .inTransaction
+        case .cacheable: return statement.reason
+        }
     }
 
     private func forward(_ reason: ForwardReason, _ store: CacheStore) -> Route {
@@ -113,42 +127,51 @@ extension Session {
 
     /// Captures where a hit would be allowed, or would be but for the session's own bound [C4].
     private func capture(_ execution: Execution, _ store: CacheStore) -> EntryID? {
-        guard pipeline.writes == 0, !hasWritten, !mayHaveBegun, !pipeline.isSkippingToSync else {
-            return nil
-        }
+        let isAfterWrite = pipeline.writes > 0 || hasWritten
+        guard !isAfterWrite || Mutation.captureAfterOwnWrite.isOn, !mayHaveBegun, allowsHits,
+            !pipeline.isSkippingToSync
+        else { return nil }
         return store.beginCapture(execution)
     }
 
     // MARK: - Notes
 
-    /// What a statement may do, from the moment that it is sent. Where that is not all known yet, the settings are
-    /// read again before the session uses the cache [K3].
+    /// What a statement may do, from the moment that it is sent. Where that is not all known yet, it may be anything
+    /// that code can do [K3].
     mutating func apply(_ statement: Statement, _ store: CacheStore) {
-        if store.limits.readsOwnWrites { bounds.sent(statement.reads) }
-        var effect = statement.effect
-        if effect.contains(.callsUnknownCode), statement.reason.isAboutRelation {
-            // Policies, rules and views: what they call is written by who owns the relation.
-            effect.remove(.callsUnknownCode)
-            effect.insert(.mayWrite)
-            schemaEpoch = .max
+        if statement.readsRows, store.limits.readYourWrites.isOn { bounds.sent() }
+        switch statement.verb {
+        case .savepoint:
+            // The block goes on, and is what it was.
+            return
+        case .rollbackTo:
+            if settings.blockChange != .none { forgetSettings(isSure: true) }
+            return
+        case .none, .begin, .start, .commit, .rollback, .commitAndChain, .rollbackAndChain:
+            break
         }
-        if statement.isEffectPending {
-            // The code that it may turn out to call may write.
-            effect.insert(.mayWrite)
-            schemaEpoch = .max
-        }
-        apply(effect, store)
+        // In SQL, only what a PREPARE could hold: no definition, no SET.
+        if statement.namesPrepared { prepared.hasUnseen = true }
+        // What a chained block begins with, SET LOCAL was not a part of.
+        let ends = statement.verb.ends && (settings.blockChange == .none || !statement.verb.chains)
+        apply(statement.possibleEffect, statement.settingChange, ends: ends)
     }
 
     /// What it may do to the session, the data and the schema.
-    mutating func apply(_ effect: StatementEffect, _ store: CacheStore) {
+    mutating func apply(
+        _ effect: StatementEffect, _ change: SettingChange = .none, ends: Bool = false
+    ) {
         if effect.isEmpty { return }
         if effect.contains(.mayWrite) || effect.contains(.callsUnknownCode) { hasWritten = true }
+        if effect.contains(.changesSession) {
+            settingsMayChange(change, isSure: true)
+        } else if effect.contains(.callsUnknownCode) {
+            settingsMayChange(.none, isSure: false)
+        }
         if effect.contains(.controlsTransaction) { mayHaveBegun = true }
         if effect.contains(.changesSchema) { hasChangedSchema = true }
-        if effect.contains(.changesSession) || effect.contains(.callsUnknownCode) {
-            bypass(.sessionState)
-        }
+        let isSetting = effect == .changesSession && change != .none
+        if !ends, !isSetting { spoilBlock() }
     }
 
     /// Relays for good from here on: the origin must know every statement that the client does, and have answered
@@ -158,7 +181,8 @@ extension Session {
             if pipeline.owesInjected { return .park }
             return becomesOpaque(view, store)
         }
-        for one in prepared.localOnes { withView(one.name) { inject($0, one.statement, store) } }
+        _ = openBlock(before: [], store)
+        for one in prepared.localOnes { withView(one.name) { inject($0, one.statement, store, checks: false) } }
         if let unnamed = prepared.unnamed, unnamed.place == .local {
             inject(view.slice(from: 0, count: 0), unnamed.statement, store)
         }
@@ -169,7 +193,7 @@ extension Session {
     }
 
     private mutating func becomesOpaque(_ view: ByteView, _ store: CacheStore) -> ClientStep {
-        apply(.anything, store)
+        apply(.anything)
         becomeOpaque(store)
         return .forward(consumed: view.count)
     }
@@ -178,12 +202,13 @@ extension Session {
     mutating func forwardUnremembered(
         _ key: ByteView, _ total: Int, _ store: CacheStore
     ) -> ClientStep {
-        store.counters.forwarded(.noRoom)
         let effect = store.effect(ofUnremembered: key, standardConformingStrings)
-        bounds.sent(.everything)
-        apply(effect, store)
-        schemaEpoch = .max
-        sendPrepared(effect, store, ownSegment: true)
+        if let step = openBlock(before: .anything, store) { return step }
+        store.counters.forwarded(.noRoom)
+        bounds.sent()
+        prepared.hasUnseen = true
+        apply(effect.union([.mayWrite, .callsUnknownCode]))
+        sendPrepared(effect.union(.namesPrepared), store, ownSegment: true)
         pipeline.append(Pipeline.Owed(.query, isRead: effect.isEmpty))
         return .forward(consumed: total)
     }
@@ -192,8 +217,10 @@ extension Session {
     mutating func forwardUnread(
         _ request: Pipeline.Request, _ view: ByteView, _ total: Int, _ store: CacheStore
     ) -> ClientStep {
+        if let step = openBlock(before: .anything, store) { return step }
         store.counters.forwarded(.tooLong)
-        apply(.anything, store)
+        prepared.hasUnseen = true
+        apply(.anything)
         sendPrepared(.anything, store, ownSegment: true)
         pipeline.append(Pipeline.Owed(request))
         return relay(view, total)
@@ -202,14 +229,47 @@ extension Session {
     mutating func forwardExecution(
         _ view: ByteView, _ unit: ExtendedUnit, capture: EntryID?, _ store: CacheStore
     ) -> ClientStep {
+        let messages = view.slice(from: 0, count: unit.end)
+        if mustOpenBlock, let step = openBlock(before: effect(of: messages, store), store) {
+            if let capture { store.abandon(capture) }
+            return step
+        }
         store.counters.extendedQueries += 1
-        guard let count = forwardMessages(view.slice(from: 0, count: unit.end), capture: capture, store)
-        else {
+        guard let count = forwardMessages(messages, capture: capture, store) else {
             if let capture { store.abandon(capture) }
             return opaque(view, store)
         }
         if count < unit.end, let capture { store.abandon(capture) }
         return .forward(consumed: count)
+    }
+
+    /// What these messages may do, as far as is known before they are sent.
+    func effect(of messages: ByteView, _ store: CacheStore) -> StatementEffect {
+        var position = 0
+        var effect: StatementEffect = []
+        var parsed: StatementEffect?
+        while position < messages.count {
+            let total = 1 + Int(messages.uint32(at: position + 1))
+            let body = messages.slice(from: position + 5, count: total - 5)
+            switch messages[position] {
+            case FrontendType.parse:
+                guard let name = body.cString(at: 0) else { return .anything }
+                parsed = store.statement(
+                    profile: textProfile(store), key: body.dropFirst(name.count + 1), standardConformingStrings
+                )?.pointee.effectInBlock ?? .anything
+            case FrontendType.bind:
+                guard let portal = body.cString(at: 0), let name = body.cString(at: portal.count + 1) else {
+                    return .anything
+                }
+                let known = prepared.find(name).flatMap { store.statement($0.statement, standardConformingStrings) }
+                effect.formUnion(parsed ?? known?.pointee.effectInBlock ?? .anything)
+            case FrontendType.execute where position == 0:
+                return .anything
+            default: break
+            }
+            position += total
+        }
+        return effect
     }
 
     /// Notes whole messages that are sent to the origin, and tells how many bytes of them: what is injected goes
@@ -220,6 +280,7 @@ extension Session {
         segmentIsForwarded = true
         var position = 0
         var bound: StatementEffect?
+        var boundStatement = UInt64.max
         while position < view.count {
             let total = 1 + Int(view.uint32(at: position + 1))
             let body = view.slice(from: position + 5, count: total - 5)
@@ -233,14 +294,17 @@ extension Session {
                 else { return nil }
                 if position > 0, needsInjection(name, store) { return position }
                 bound = noteBind(name, store)
+                boundStatement = prepared.find(name)?.statement.packed ?? .max
             case FrontendType.describe:
                 guard body.count >= 2, let name = body.cString(at: 1) else { return nil }
                 noteDescribe(body[0], name, capture, store)
             case FrontendType.execute:
-                if bound == nil { hasWritten = true }
+                // A portal that was bound before goes on with whatever it calls.
+                if bound == nil { apply([.mayWrite, .callsUnknownCode]) }
                 owe(
                     Pipeline.Owed(
-                        .execute, isRead: bound?.isEmpty ?? false, capture: capture?.packed ?? .max),
+                        .execute, isRead: bound?.isEmpty ?? false, statement: boundStatement,
+                        capture: capture?.packed ?? .max),
                     store)
             case FrontendType.flush:
                 break
@@ -254,8 +318,8 @@ extension Session {
 
     /// Whether the origin has to be told of statements before this one is bound.
     private func needsInjection(_ name: ByteView, _ store: CacheStore) -> Bool {
-        guard let known = prepared.find(name) else { return false }
-        if known.place == .local { return true }
+        guard let known = prepared.find(name) else { return name.count == 0 && hasEndedUnnamed }
+        if mustInject(name, known, store) { return true }
         guard let statement = store.statements[known.statement], !prepared.localOnes.isEmpty else { return false }
         return !statement.pointee.possibleEffect.isDisjoint(with: [.namesPrepared, .seesPrepared])
     }
@@ -269,17 +333,20 @@ extension Session {
             return
         }
         guard prepared.hasRoom(for: name),
-            let statement = store.statement(profile: profile, key: key, standardConformingStrings)
+            let statement = store.statement(
+                profile: textProfile(store), key: key, standardConformingStrings)
         else {
             if let old = prepared.remove(name) { store.statements.release(old) }
-            bypass(.sessionState)
+            if name.count == 0 { hasEndedUnnamed = false } else { prepared.hasUnseen = true }
             owe(Pipeline.Owed(.parse, isRead: true), store)
             return
         }
         let id = statement.pointee.id
         store.statements.retain(id)
         parses &+= 1
-        if let old = prepared.insert(name, id, .sent(parses)) { store.statements.release(old) }
+        if name.count == 0 { hasEndedUnnamed = false }
+        let old = prepared.insert(name, id, .sent(parses), schemaEpoch: store.schemaEpoch)
+        if let old { store.statements.release(old) }
         owe(Pipeline.Owed(.parse, isRead: true, statement: id.packed, parse: parses), store)
     }
 
@@ -288,21 +355,54 @@ extension Session {
         if !pipeline.append(owed) { drop(owed, store) }
     }
 
+    /// The origin does not have it, or nobody knows whether it still returns there what the client was told [S4].
+    private func mustInject(_ name: ByteView, _ known: PreparedStatements.Found, _ store: CacheStore) -> Bool {
+        known.place.needsParse || prepared.promise(name).map { $0.schemaEpoch != store.schemaEpoch } ?? false
+    }
+
     /// Notes a Bind, and tells what its statement may do.
     private mutating func noteBind(_ name: ByteView, _ store: CacheStore) -> StatementEffect {
-        guard let known = prepared.find(name),
-            let statement = store.statement(known.statement, standardConformingStrings)
-        else {
-            apply(.anything, store)
-            owe(Pipeline.Owed(.bind), store)
-            return .anything
+        guard let statement = prepared(name, store), let known = prepared.find(name) else {
+            return noteUnknownBind(name, store)
         }
-        if known.place == .local { inject(name, known.statement, store) }
-        let effect = statement.pointee.possibleEffect
-        apply(statement.pointee, store)
+        if mustInject(name, known, store) { inject(name, known.statement, store) }
+        var effect = statement.pointee.possibleEffect
+        if statement.pointee.profile != textProfile(store) {
+            // Nobody knows under which settings: the origin may analyze it again there [K1].
+            prepared.mix(name)
+            if statement.pointee.hasNames { effect.formUnion([.mayWrite, .callsUnknownCode]) }
+        }
+        if effect == statement.pointee.possibleEffect {
+            apply(statement.pointee, store)
+        } else {
+            if store.limits.readYourWrites.isOn { bounds.sent() }
+            apply(effect)
+        }
         sendPrepared(effect, store, ownSegment: false)
         owe(
-            Pipeline.Owed(.bind, isRead: effect.isEmpty, statement: known.statement.packed), store)
+            Pipeline.Owed(
+                .bind, isRead: effect.isEmpty, statement: UInt64(known.number) << 32 | UInt64(store.schemaEpoch)),
+            store)
+        return effect
+    }
+
+    /// A name that only the origin knows: PREPARE gave it, which takes no definitions and no SET. Or the unnamed
+    /// statement, which a simple query has ended that the origin has not heard of: it must hear of that.
+    private mutating func noteUnknownBind(_ name: ByteView, _ store: CacheStore) -> StatementEffect {
+        if name.count == 0, hasEndedUnnamed {
+            hasEndedUnnamed = false
+            var writer = ByteWriter()
+            writer.message(FrontendType.close) { body in
+                body.uint8(UInt8(ascii: "S"))
+                body.uint8(0)
+            }
+            injection += writer.bytes
+            owe(Pipeline.Owed(.close, isInjected: true, isRead: true), store)
+        }
+        let effect: StatementEffect = [.mayWrite, .callsUnknownCode]
+        if store.limits.readYourWrites.isOn { bounds.sent() }
+        apply(effect)
+        owe(Pipeline.Owed(.bind), store)
         return effect
     }
 
@@ -315,7 +415,7 @@ extension Session {
             return
         }
         let known = prepared.find(name)
-        if let known, known.place == .local { inject(name, known.statement, store) }
+        if let known, known.place.needsParse { inject(name, known.statement, store) }
         owe(
             Pipeline.Owed(
                 .describeStatement, isRead: true, statement: known?.statement.packed ?? .max), store)
@@ -323,9 +423,24 @@ extension Session {
 
     /// Prepares at the origin, unseen by the client, what we had answered ourselves. If the schema has changed
     /// since, the origin is asked whether the statement still returns what the client was told [S4].
-    private mutating func inject(_ name: ByteView, _ id: StatementID, _ store: CacheStore) {
+    ///
+    /// - Parameter checks: false where it is not executed now: what it returns is another statement's affair.
+    private mutating func inject(
+        _ name: ByteView, _ id: StatementID, _ store: CacheStore, checks: Bool = true
+    ) {
         guard let statement = store.statements[id] else { return }
+        let promise = prepared.promise(name)
+        let isOld = checks && promise.map { $0.schemaEpoch != store.schemaEpoch } ?? false
         var writer = ByteWriter()
+        if isOld {
+            // It is there if it was found to return something else before: each use is refused anew.
+            writer.message(FrontendType.close) { body in
+                body.uint8(UInt8(ascii: "S"))
+                body.append(name)
+                body.uint8(0)
+            }
+            owe(Pipeline.Owed(.close, isInjected: true, isRead: true), store)
+        }
         writer.message(FrontendType.parse) { body in
             body.append(name)
             body.uint8(0)
@@ -336,13 +451,13 @@ extension Session {
         hasInjectedParse = true
         owe(
             Pipeline.Owed(.parse, isInjected: true, isRead: true, statement: id.packed, parse: parses), store)
-        if let promise = prepared.promise(name), promise.schemaEpoch != store.schemaEpoch {
+        if let promise, isOld {
             writer.message(FrontendType.describe) { body in
                 body.uint8(UInt8(ascii: "S"))
                 body.append(name)
                 body.uint8(0)
             }
-            promised.append(promise.description)
+            promised.append((name.bytes, promise.shape, store.schemaEpoch))
             owe(Pipeline.Owed(.describeStatement, isInjected: true, isRead: true), store)
         }
         injection += writer.bytes
@@ -352,13 +467,11 @@ extension Session {
     mutating func sendPrepared(_ effect: StatementEffect, _ store: CacheStore, ownSegment: Bool) {
         guard effect.contains(.namesPrepared) || effect.contains(.seesPrepared) else { return }
         let local = prepared.localOnes
-        for one in local { withView(one.name) { inject($0, one.statement, store) } }
+        for one in local { withView(one.name) { inject($0, one.statement, store, checks: false) } }
         if ownSegment, !local.isEmpty {
             injection += [FrontendType.sync, 0, 0, 0, 4]
             pipeline.append(Pipeline.Owed(.sync, isInjected: true, isRead: true))
         }
-        // What is left of them afterwards, only the origin knows.
-        if effect.contains(.namesPrepared) { bypass(.sessionState) }
     }
 
     // MARK: - Messages that stand alone
@@ -369,13 +482,15 @@ extension Session {
         guard view.count >= head else { return .needMore(head) }
         let body = view.slice(from: 5, count: head - 5)
         guard let first = body.cString(at: 0) else { return opaque(view, store) }
+        if let step = openBlock(before: .anything, store) { return step }
         segmentIsForwarded = true
         store.counters.forwarded(.tooLong)
         if view[0] == FrontendType.parse {
             if let known = prepared.find(first), first.count > 0, known.place == .local {
                 inject(first, known.statement, store)
-            } else if first.count == 0, let old = prepared.remove(first) {
-                store.statements.release(old)
+            } else if first.count == 0 {
+                if let old = prepared.remove(first) { store.statements.release(old) }
+                hasEndedUnnamed = false
             }
             owe(Pipeline.Owed(.parse, isRead: true), store)
         } else if view[0] == FrontendType.bind, let name = body.cString(at: first.count + 1) {
@@ -398,7 +513,8 @@ extension Session {
             }
         case FrontendType.functionCall:
             guard !segmentIsForwarded else { return opaque(view, store) }
-            apply([.mayWrite, .changesSession], store)
+            if let step = openBlock(before: .anything, store) { return step }
+            apply([.mayWrite, .changesSession])
             pipeline.append(Pipeline.Owed(.functionCall))
         case FrontendType.copyDone, FrontendType.copyFail:
             isCopyingIn = false
@@ -413,19 +529,18 @@ extension Session {
         guard view.count >= total else { return .needMore(total) }
         let body = view.slice(from: 5, count: total - 5)
         guard let name = body.cString(at: 1) else { return opaque(view, store) }
-        if body[0] == UInt8(ascii: "S") {
-            let place = prepared.find(name)?.place
-            if place == .local, !segmentIsForwarded {
-                guard isQuiet else { return .park }
-            }
+        let isStatement = body[0] == UInt8(ascii: "S")
+        if isStatement, !segmentIsForwarded, status != .failed, prepared.find(name)?.place == .local {
+            guard isQuiet else { return .park }
             if let old = prepared.remove(name) { store.statements.release(old) }
-            if place == .local, !segmentIsForwarded {
-                segmentIsLocal = true
-                outgoing = [BackendType.closeComplete, 0, 0, 0, 4]
-                return .reply(consumed: total)
-            }
+            segmentIsLocal = true
+            outgoing = [BackendType.closeComplete, 0, 0, 0, 4]
+            return .reply(consumed: total)
         }
+        _ = openBlock(before: [], store)
         segmentIsForwarded = true
+        // Behind an error the origin drops it, and the name goes on to mean what it meant.
+        closing.append(isStatement ? prepared.take(name) : nil)
         owe(Pipeline.Owed(.close, isRead: true), store)
         return .forward(consumed: total)
     }

@@ -44,6 +44,14 @@ extension Session {
                 if position > 0 { return .relay(position) }
                 return replaced(type, view.slice(from: 0, count: min(total, left)), total, store)
             }
+            if type == BackendType.readyForQuery {
+                if holdsBack(view[position + 5], store) { return position > 0 ? .relay(position) : .hold }
+                if isReadyOurs(view[position + 5]) {
+                    if position > 0 { return .relay(position) }
+                    readyReplaced(view[position + 5], store)
+                    return .swallow(total)
+                }
+            }
             let taken = min(total, left)
             let message = view.slice(from: position, count: taken)
             originAnswered(type, message, total, store)
@@ -55,6 +63,63 @@ extension Session {
             originType = type
             if originRemaining > 0 || signals.contains(.loggedIn) { return .relay(position) }
         }
+    }
+
+    /// The client is in another state than the origin: in a block that the origin has not begun, or in one that has
+    /// failed by an error of ours.
+    private func isReadyOurs(_ status: UInt8) -> Bool {
+        block == .local || isReplacing && status == TransactionStatus.inTransaction.rawValue
+    }
+
+    private mutating func readyReplaced(_ status: UInt8, _ store: CacheStore) {
+        let isRefused = isReplacing
+        ready(status, store)
+        guard state == .ready else { return }
+        if block == .local {
+            outgoing += [BackendType.readyForQuery, 0, 0, 0, 5, self.status.rawValue]
+        } else if isRefused {
+            // The block must fail there, too. No savepoint has this name, and to say so takes no time.
+            isFailingBlock = true
+            var writer = ByteWriter()
+            writer.message(FrontendType.query) { $0.cString("ROLLBACK TO SAVEPOINT \"refused by pgcache\"") }
+            injection += writer.bytes
+            pipeline.append(Pipeline.Owed(.query, isInjected: true, isRead: true))
+        }
+    }
+
+    /// The answer to a query of ours is over: a BEGIN, or what makes a block fail.
+    private mutating func ownQueryAnswered(_ status: UInt8, _ store: CacheStore) {
+        if isFailingBlock {
+            isFailingBlock = false
+            statusReported(status, store)
+            outgoing += [BackendType.readyForQuery, 0, 0, 0, 5, status]
+            return
+        }
+        isBeginning = false
+        if status == TransactionStatus.idle.rawValue {
+            // A cancel that came late has hit it. Nothing but a read went along: it is sent again with what comes next.
+            block = .local
+            beginFailures += 1
+            if beginFailures > Session.beginFailuresMax { signals.insert(.blockWasRefused) }
+        } else {
+            forgetBegin(store)
+        }
+        statusReported(status, store)
+    }
+
+    /// Whether a write's ReadyForQuery has to wait, so that every session's hits show what it wrote [S1].
+    private mutating func holdsBack(_ status: UInt8, _ store: CacheStore) -> Bool {
+        guard hasWritten, store.limits.readYourWrites == .commit, status == TransactionStatus.idle.rawValue,
+            state == .ready, store.isServing, !store.isLagging
+        else { return false }
+        if heldForBeat == 0 {
+            heldForBeat = store.beats.next
+            store.beats.want(heldForBeat)
+            store.wait(number, for: heldForBeat)
+            awaitsBeat = true
+            awaitsOwnWrite = true
+        }
+        return awaitsBeat && heldForBeat > store.reachedBeat
     }
 
     /// Nobody keeps or replaces the rows that come now: most bytes of a forwarded answer are such.
@@ -101,8 +166,11 @@ extension Session {
         let isDescribing = originDescribes
         originDescribes = false
         switch type {
-        case BackendType.dataRow, BackendType.commandComplete:
+        case BackendType.dataRow:
             originCapture = pipeline.first?.capture ?? .max
+        case BackendType.commandComplete:
+            originCapture = pipeline.first?.capture ?? .max
+            namesDropped(message.dropFirst(5), store)
         case BackendType.rowDescription, BackendType.noData:
             described(type, isDescribing, store)
         case BackendType.parameterDescription:
@@ -119,7 +187,7 @@ extension Session {
         case BackendType.errorResponse: failed(message, total, store)
         case BackendType.notificationResponse:
             // Who is told of a change must not read what was before it [S1].
-            raiseBound(store)
+            if !Mutation.noNotificationBound.isOn { raiseBound(store) }
         case BackendType.authentication:
             isChallenged = message.count >= 9 && message.uint32(at: 5) != 0
         case BackendType.noticeResponse:
@@ -146,7 +214,16 @@ extension Session {
             return
         }
         pipeline.removeFirst()
-        if request == .parse { parsed(owed, store) }
+        switch request {
+        case .parse: parsed(owed, store)
+        case .bind where owed.statement != .max && !isReplacing:
+            let number = UInt32(truncatingIfNeeded: owed.statement >> 32)
+            prepared.bound(number, schemaEpoch: UInt32(truncatingIfNeeded: owed.statement))
+        case .close where !owed.isInjected && !closing.isEmpty:
+            if let closed = closing.removeFirst() { store.statements.release(closed.statement) }
+        case .bind, .close, .describeStatement, .describePortal, .execute, .sync, .query, .functionCall, .profile:
+            break
+        }
     }
 
     private mutating func parsed(_ owed: Pipeline.Owed, _ store: CacheStore) {
@@ -154,7 +231,7 @@ extension Session {
         let id = StatementID(packed: owed.statement)
         prepared.parsed(owed.parse)
         if !parseWasNoticed, sharesStatements(store), let statement = store.statements[id] {
-            statement.pointee.wasParsed = true
+            store.canonical(statement).pointee.wasParsed = true
         }
         parseWasNoticed = false
     }
@@ -185,11 +262,10 @@ extension Session {
                 pipeline.removeFirst()
                 if originDescribes, owed.statement != .max, sharesStatements(store),
                     let statement = store.statements[StatementID(packed: owed.statement)]
+                        .map({ store.canonical($0) })
                 {
                     statement.pointee.describeReply = describing
-                    statement.pointee.rowDescription = withView(describing) {
-                        $0.lastMessage.rowDescriptionAsText
-                    }
+                    statement.pointee.rowShape = withView(describing) { $0.lastMessage.rowShape }
                 }
                 originDescribes = false
                 describing = []
@@ -226,6 +302,7 @@ extension Session {
         isCopyingIn = false
         describing = []
         parseWasNoticed = false
+        settings.hasFailed = true
         if message.count == total, message.isFatal { signals.insert(.originSaidFatal) }
         if Mutation.captureSurvivesError.isOn, let owed = pipeline.first, owed.capture != .max {
             store.finishCapture(EntryID(packed: owed.capture))
@@ -242,6 +319,11 @@ extension Session {
         store.requestDropped(owed)
         if owed.isInjected, owed.request == .describeStatement, !promised.isEmpty {
             promised.removeFirst()
+        }
+        if owed.request == .close, !owed.isInjected, !closing.isEmpty, let slot = closing.removeFirst(),
+            !prepared.restore(slot)
+        {
+            store.statements.release(slot.statement)
         }
         guard owed.request == .parse, owed.statement != .max else { return }
         let released = prepared.parseFailed(owed.parse, isInjected: owed.isInjected)
@@ -261,10 +343,10 @@ extension Session {
     }
 
     private mutating func ready(_ byte: UInt8, _ store: CacheStore) {
-        status = TransactionStatus(rawValue: byte) ?? .failed
         isCopyingIn = false
         isReplacing = false
         if state == .loggingIn {
+            status = TransactionStatus(rawValue: byte) ?? .failed
             loggedIn(store)
             return
         }
@@ -280,24 +362,24 @@ extension Session {
         } else {
             pipeline.segmentEnded()
         }
-        transactionMayHaveEnded(store)
+        statusReported(byte, store)
     }
 
-    /// What was written is visible now, if the transaction has ended; what is still on its way stays noted.
-    private mutating func transactionMayHaveEnded(_ store: CacheStore) {
-        if store.limits.readsOwnWrites {
-            bounds.answered(before: store.beats.next, isAll: pipeline.isEmpty)
-        }
-        guard status == .idle else { return }
-        let isAllAnswered = pipeline.writes == 0
-        if hasWritten {
-            raiseBound(store)
-            if isAllAnswered { hasWritten = false }
-        }
-        if isAllAnswered { mayHaveBegun = false }
-        if hasChangedSchema {
-            store.schemaChanged()
-            if isAllAnswered { hasChangedSchema = false }
+    /// DEALLOCATE and DISCARD ALL, which say in their tags what they have done.
+    private mutating func namesDropped(_ tag: ByteView, _ store: CacheStore) {
+        guard tag.count >= 11, tag[0] == UInt8(ascii: "D"), tag[1] != UInt8(ascii: "R") else { return }
+        switch tag.cString(at: 0)?.string {
+        case "DISCARD ALL", "DEALLOCATE ALL":
+            for statement in prepared.removeNamed() { store.statements.release(statement) }
+            if pipeline.count <= 1 { prepared.hasUnseen = false }
+        case "DEALLOCATE":
+            guard let owed = pipeline.first, owed.statement != .max else { return }
+            for name in store.deallocated(by: StatementID(packed: owed.statement), standardConformingStrings) {
+                guard let old = withView(Array(name.utf8), { prepared.remove($0) }) else { continue }
+                store.statements.release(old)
+            }
+        default:
+            break
         }
     }
 
@@ -311,8 +393,11 @@ extension Session {
         let promise = promised.removeFirst()
         var writer = ByteWriter()
         writer.message(type) { $0.append(body) }
-        let now = withView(writer.bytes) { $0.rowDescriptionAsText }
-        guard now != promise else { return }
+        guard withView(writer.bytes, { $0.rowShape }) != promise.shape else {
+            withView(promise.name) { prepared.confirm($0, schemaEpoch: promise.schemaEpoch) }
+            return
+        }
+        withView(promise.name) { prepared.setPlace($0, .refused) }
         isReplacing = true
         outgoing += WireError(
             .error, .featureNotSupported, "cached plan must not change result type"
@@ -350,30 +435,20 @@ extension Session {
         askProfile(store)
     }
 
-    /// Asks the origin, unseen by the client, for the settings of this session [K3].
-    ///
-    /// What is read is as old as the question: a change of the schema on the way makes it be asked again.
-    mutating func askProfile(_ store: CacheStore) {
-        schemaEpoch = store.schemaEpoch
-        var writer = ByteWriter()
-        writer.message(FrontendType.query) { $0.cString(Profile.readSQL) }
-        injection += writer.bytes
-        pipeline.append(Pipeline.Owed(.profile, isInjected: true, isRead: true))
-    }
-
     /// An answer that the client did not ask for.
     private mutating func injectedAnswered(_ type: UInt8, _ body: ByteView, _ store: CacheStore) {
         guard let owed = pipeline.first else { return }
         switch type {
-        case BackendType.parseComplete:
-            answered(.parse, store)
+        case BackendType.parseComplete: answered(.parse, store)
+        case BackendType.closeComplete: answered(.close, store)
         case BackendType.rowDescription where owed.request == .describeStatement,
             BackendType.noData where owed.request == .describeStatement:
             promiseChecked(type, body)
         case BackendType.dataRow where owed.request == .profile:
             profileRead(body, store)
         case BackendType.errorResponse:
-            guard owed.request != .profile else { break }
+            // Of the settings or of a BEGIN: what it means is told by the ReadyForQuery behind it.
+            guard owed.request != .profile, owed.request != .query else { break }
             // The client's own Bind would fail alike; it is told so in its place.
             var dropped: [Pipeline.Owed] = []
             pipeline.failed { dropped.append($0) }
@@ -381,10 +456,14 @@ extension Session {
             // In a segment of our own nothing of the client's has failed.
             if pipeline.first?.isInjected != true { injectionFailed(body) }
         case BackendType.readyForQuery:
-            status = TransactionStatus(rawValue: body.count > 0 ? body[0] : 0) ?? .failed
             pipeline.removeFirst()
-            if owed.request == .profile, standing == .unknown { bypass(.sessionState) }
-            transactionMayHaveEnded(store)
+            let status = body.count > 0 ? body[0] : 0
+            if owed.request == .query {
+                ownQueryAnswered(status, store)
+            } else {
+                statusReported(status, store)
+            }
+            if owed.request == .profile { profileAnswered(store) }
         default:
             break
         }
@@ -395,34 +474,6 @@ extension Session {
         var writer = ByteWriter()
         writer.message(BackendType.errorResponse) { $0.append(body) }
         outgoing += writer.bytes
-    }
-
-    private mutating func profileRead(_ body: ByteView, _ store: CacheStore) {
-        guard let row = body.textRow,
-            let reading = Profile.parse(row: row, database: store.limits.database)
-        else { return }
-        standardConformingStrings = reading.profile.standardConformingStrings
-        switch store.intern(reading) {
-        case .cacheable(let number, let role):
-            self.profile = number
-            self.role = role
-            if standing == .unknown { standing = .cacheable }
-        case .bypass(let reason):
-            bypass(reason)
-        }
-    }
-
-    /// ParameterStatus: at log-in it tells the settings, later it tells that one has changed [K3].
-    private mutating func parameterReported(_ body: ByteView, _ store: CacheStore) {
-        guard let name = body.cString(at: 0), let value = body.cString(at: name.count + 1) else { return }
-        guard reported.count < Session.reportedMax || reported[name.string] != nil else {
-            bypass(.sessionState)
-            return
-        }
-        let old = reported.updateValue(value.string, forKey: name.string)
-        if state != .loggingIn, old != value.string, !Profile.isHarmlessParameterStatus(name.string) {
-            bypass(.sessionState)
-        }
     }
 }
 
@@ -439,15 +490,17 @@ extension ByteView {
         return slice(from: 0, count: 0)
     }
 
-    /// A RowDescription message with all formats as text; nil if this is none.
+    /// A RowDescription message with what PostgreSQL compares when it executes a statement again (equalTupleDescs):
+    /// names, types and modifiers, neither formats nor where the columns come from. Nil if this is none.
     ///
-    /// A field has a name and 18 bytes, of which the last two are the format (manual, 55.7).
-    var rowDescriptionAsText: [UInt8]? {
+    /// A field has a name, table and column (6 bytes), type (10) and format (2) (manual, 55.7).
+    var rowShape: [UInt8]? {
         guard count >= 7, self[0] == BackendType.rowDescription else { return nil }
         var plain = bytes
         var position = 7
         for _ in 0..<Int(uint16(at: 5)) {
             guard let name = cString(at: position), position + name.count + 19 <= count else { return nil }
+            for offset in 1...6 { plain[position + name.count + offset] = 0 }
             position += name.count + 19
             plain[position - 2] = 0
             plain[position - 1] = 0

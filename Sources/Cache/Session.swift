@@ -15,9 +15,10 @@ import PGProtocol
 ///   the origin, the rest of it is sent too, so that errors and the implicit transaction are the origin's.
 /// - A hit is answered only while the origin owes nothing; else the client's input waits (`park`). Replies thus keep
 ///   their order, and a hit never overtakes what came before it [S3].
-/// - Inside a transaction everything is forwarded. After a possible write hits wait for the watermark [S1], and
-///   so they do after a read at the origin, over the relations that it read [S5].
-/// - A session whose settings may have changed forwards for good [K3].
+/// - Inside a transaction block hits end with the first statement that is more than a read [S2] (Session+Transaction).
+///   After a possible write hits wait for the watermark [S1], and so they do after a read at the origin, over the
+///   relations that it read [S5].
+/// - The settings are known exactly, or there are no hits [K3] (Session+Settings).
 ///
 /// Owned by the shell's table of connections. Bounded: `Pipeline.countMax` requests, `PreparedStatements.countMax`
 /// names, units of `ExtendedUnit.bytesMax`.
@@ -63,6 +64,8 @@ public struct Session {
             public static let bindComplete = Parts(rawValue: 2)
             public static let description = Parts(rawValue: 4)
             public static let ready = Parts(rawValue: 8)
+            /// ReadyForQuery says that a transaction block is open.
+            public static let isInBlock = Parts(rawValue: 16)
         }
     }
 
@@ -72,6 +75,8 @@ public struct Session {
         case relay(Int)
         /// The client did not ask for these.
         case swallow(Int)
+        /// The client gets the rest later, when the session is woken [S1].
+        case hold
     }
 
     /// Things that came up and that the shell acts upon after a step.
@@ -84,12 +89,18 @@ public struct Session {
         public static let loggedIn = Signals(rawValue: 2)
         /// The origin said FATAL: its end of stream needs no words of ours.
         public static let originSaidFatal = Signals(rawValue: 4)
+        /// The origin has refused the BEGIN that the client takes for granted: the connection has to end.
+        public static let blockWasRefused = Signals(rawValue: 8)
     }
 
     /// Why the session does not use the cache, or that it may.
     enum Standing: Equatable {
+        /// The settings are not known: they are read before the cache is used.
         case unknown
         case cacheable
+        /// The settings forbid it, until they change.
+        case refused(ForwardReason)
+        /// For good.
         case bypass(ForwardReason)
     }
 
@@ -102,9 +113,22 @@ public struct Session {
     var pipeline = Pipeline()
     var status = TransactionStatus.idle
     var standing = Standing.unknown
-    /// `.max` while unknown.
+    /// `.max` unless the session is cacheable.
     var profile = UInt32.max
     var role = UInt8.max
+    var settings = SessionSettings()
+    var block = Block.none
+    /// The BEGIN that the origin has not been sent, while the block is local.
+    var begin: StatementID?
+    /// The origin has been sent our BEGIN and has not answered.
+    var isBeginning = false
+    /// How often the origin has not begun the block.
+    var beginFailures = 0
+    static let beginFailuresMax = 3
+    /// The origin's block is made to fail, as the client was told that it has.
+    var isFailingBlock = false
+    /// The block has had a hit: to the client, it has read.
+    var owesSnapshot = false
     /// The schema that the profile was read under.
     var schemaEpoch: UInt32 = 0
     var standardConformingStrings = true
@@ -129,6 +153,8 @@ public struct Session {
     var originCapture = UInt64.max
     var originDescribes = false
     var prepared = PreparedStatements()
+    /// A simple query that we answered has ended the unnamed statement, and the origin still has it.
+    var hasEndedUnnamed = false
     /// Parse messages that were sent to the origin, ours and the client's.
     var parses: UInt32 = 0
     /// The origin has asked for a password or the like.
@@ -139,8 +165,13 @@ public struct Session {
     /// A follower waits for this entry; `granted` is one whose leader has ended well, `declined` one that will not
     /// be waited for again [S6].
     public internal(set) var awaited: EntryID?
-    /// A client waits for the watermark.
+    /// A client waits for the watermark; for its own write's sake.
     public internal(set) var awaitsBeat = false
+    public internal(set) var awaitsOwnWrite = false
+    /// The client has cancelled that wait: what it waited with is forwarded.
+    var declinesBeat = false
+    /// The beat that a write's ReadyForQuery is held back for; 0 for none.
+    var heldForBeat: UInt64 = 0
     var granted: EntryID?
     var declined: EntryID?
     /// The origin expects COPY data of the client and ignores Sync.
@@ -148,7 +179,9 @@ public struct Session {
     /// What has come of the description of the statement that the origin describes at this moment.
     var describing: [UInt8] = []
     /// How injected Parse messages described what the client was told of its statements, in their order [S4].
-    var promised: [[UInt8]] = []
+    var promised: [(name: [UInt8], shape: [UInt8], schemaEpoch: UInt32)] = []
+    /// What the client's Close messages that are on their way have closed, in their order.
+    var closing: [PreparedStatements.Slot?] = []
     /// The client is owed an error instead of what the origin answers up to the next ReadyForQuery.
     var isReplacing = false
     /// A Parse of ours went along in a segment of the client's: the next segment waits until it was answered.
@@ -192,7 +225,7 @@ public struct Session {
     /// What the origin says of a statement here, it would say to every session of this profile: the settings
     /// are those of the profile, and the schema is the one that all see.
     func sharesStatements(_ store: CacheStore) -> Bool {
-        standing == .cacheable && schemaEpoch == store.schemaEpoch && status == .idle
+        standing == .cacheable && schemaEpoch == store.schemaEpoch && allowsHits
             && !hasChangedSchema && !mayHaveBegun
     }
 
@@ -204,6 +237,10 @@ public struct Session {
 
     /// Relays for good, without a look: something came that cannot be followed.
     mutating func becomeOpaque(_ store: CacheStore) {
+        // The client takes a block for granted that the origin was never sent.
+        if block == .local { signals.insert(.blockWasRefused) }
+        forgetBegin(store)
+        block = .dirty
         while !pipeline.isEmpty { store.requestDropped(pipeline.removeFirst()) }
         bypass(.sessionState)
         state = .opaque
@@ -212,10 +249,11 @@ public struct Session {
 
     /// Whatever was sent up to now may have written: hits wait for a beat that begins from now on.
     mutating func raiseBound(_ store: CacheStore) {
-        guard store.limits.readsOwnWrites else { return }
+        guard store.limits.readYourWrites.isOn else { return }
         let beat = store.beats.next
         bounds.wrote(before: beat)
-        store.beats.want(beat)
+        // Who does not use the cache waits for nothing.
+        if standing == .cacheable || standing == .unknown { store.beats.want(beat) }
     }
 
     /// What this session waited for has come: the leader's answer, if it ended well, is this session's too; or the
@@ -224,9 +262,18 @@ public struct Session {
         if awaited != nil { granted = awaited }
         awaited = nil
         awaitsBeat = false
+        awaitsOwnWrite = false
     }
 
-    /// The leader is slow, or has failed, or the client wants to cancel: the origin answers.
+    /// The client wants to cancel what waits here.
+    public mutating func waitCancelled() {
+        if awaited != nil { followerReleased() }
+        if awaitsBeat { declinesBeat = heldForBeat == 0 }
+        awaitsBeat = false
+        awaitsOwnWrite = false
+    }
+
+    /// The leader is slow, or has failed: the origin answers.
     public mutating func followerReleased() {
         declined = awaited
         awaited = nil
@@ -236,6 +283,8 @@ public struct Session {
     public mutating func ended(_ store: CacheStore) {
         while !pipeline.isEmpty { store.requestDropped(pipeline.removeFirst()) }
         for statement in prepared.removeAll() { store.statements.release(statement) }
+        for slot in closing { if let slot { store.statements.release(slot.statement) } }
+        forgetBegin(store)
         if hasChangedSchema { store.schemaChanged() }
     }
 }

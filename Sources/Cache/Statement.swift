@@ -48,34 +48,64 @@ struct Statement {
     var effect = StatementEffect.anything
     /// Whether it calls code that is not PostgreSQL's is not known yet.
     var isEffectPending = false
+    /// What it is to the block around it, and to the settings.
+    var verb = TransactionVerb.none
+    var settingChange = SettingChange.none
+    /// It is a SELECT that could be cached, as far as its grammar tells.
+    var mayBeCached = false
+    /// It means something by a name that is looked up: another search path could make it mean something else.
+    var hasNames = true
+    /// Its answer is not the same under all settings, as far as is known.
+    var dependsOnSettings: Bool { query.map { !$0.classes.isEmpty } ?? true }
+    /// A constant in it may mean something else under other settings.
+    var hasTextConstant: Bool {
+        let bytes = text.buffer
+        return bytes.indices.contains { index in
+            if bytes[index] == UInt8(ascii: "'") { return true }
+            // A dollar that does not begin a parameter begins a string.
+            guard bytes[index] == UInt8(ascii: "$"), index + 1 < bytes.count else { return false }
+            return !(UInt8(ascii: "0")...UInt8(ascii: "9")).contains(bytes[index + 1])
+        }
+    }
+    /// It drops prepared statements by their SQL names, or makes one.
+    var namesPrepared: Bool { effect.contains(.namesPrepared) || deallocates }
+    var deallocates = false
     /// The origin has parsed this text under this profile: its Parse may be answered without it.
     var wasParsed = false
     /// A resolution that is under way refers to it: it is not evicted.
     var isPinnedByCatalogRequest = false
     /// Was looked up since the clock's hand came by.
     var isRecent = true
-    /// By role number, 0 to 63: the role's right to this statement is proven [P1]. Roles with higher
-    /// numbers are never allowed.
-    var rolesAllowed: UInt64 = 0
-    /// By role number: the catalog was asked, whatever it said or will say.
-    var rolesAsked: UInt64 = 0
+    /// Roles whose right to this statement is proven [P1].
+    var rolesAllowed = RoleSet()
+    /// Roles of which the catalog was asked, whatever it said or will say.
+    var rolesAsked = RoleSet()
+    /// The statement that holds the entries, the rights and the descriptions of all that share them: the same text
+    /// under another profile that differs in nothing this statement depends on [K1]. Itself unless it found one.
+    var canonical: StatementID
+    /// What its profile and its relations amount to; nil while it is not cacheable, or is not to be shared.
+    var projection: UInt32?
 
     /// The effect, with what is not known yet taken for granted.
     var possibleEffect: StatementEffect {
         isEffectPending ? effect.union([.mayWrite, .callsUnknownCode]) : effect
     }
 
-    /// The relations whose rows an execution at the origin may show [S5].
-    var reads = ReadSet.everything
+    /// The same for a block that is open: what ends or marks it does not ask whether it has read.
+    var effectInBlock: StatementEffect { verb == .none ? possibleEffect : .mayWrite }
+
+    /// An execution at the origin may show rows of relations [S5].
+    var readsRows = true
     /// What it reads; there exactly while `state` is `cacheable`.
     var query: ResolvedQuery?
     /// ParameterDescription and RowDescription or NoData, as the origin sent them.
     var describeReply: [UInt8]?
-    /// RowDescription with all formats as text, from a description of the statement or of a portal.
-    var rowDescription: [UInt8]?
+    /// `ByteView.rowShape` of its RowDescription, from a description of the statement or of a portal.
+    var rowShape: [UInt8]?
 
     init(id: StatementID, hash: UInt64, profile: UInt32, key: KeyBytes, textCount: Int) {
         self.id = id
+        canonical = id
         self.hash = hash
         self.profile = profile
         self.key = key
@@ -111,11 +141,13 @@ struct Statement {
         isEffectPending = false
         wasParsed = false
         isPinnedByCatalogRequest = false
-        rolesAllowed = 0
-        rolesAsked = 0
-        reads = .everything
+        rolesAllowed = RoleSet()
+        rolesAsked = RoleSet()
+        canonical = id
+        projection = nil
+        readsRows = true
         query = nil
         describeReply = nil
-        rowDescription = nil
+        rowShape = nil
     }
 }

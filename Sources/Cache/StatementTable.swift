@@ -40,6 +40,8 @@ final class StatementTable {
     let countMax: Int
     let bytesMax: Int
     private let seed: UInt64
+    /// Statements that others share, by projection, relations and key.
+    private var shared: [UInt64: StatementID] = [:]
     private let storage: UnsafeMutablePointer<Storage>
 
     /// `seed` should be drawn at random by whoever has randomness, so that nobody can prepare texts
@@ -176,6 +178,40 @@ final class StatementTable {
         for index in 0..<storage.pointee.used where storage.pointee.generations[index] & 1 == 1 {
             storage.pointee.slots[index].forgetResolution()
         }
+        shared.removeAll(keepingCapacity: true)
+    }
+
+    /// Forgets who may execute every statement.
+    func forgetRights() {
+        for index in 0..<storage.pointee.used where storage.pointee.generations[index] & 1 == 1 {
+            storage.pointee.slots[index].rolesAllowed = RoleSet()
+            storage.pointee.slots[index].rolesAsked = RoleSet()
+        }
+    }
+
+    // MARK: Sharing
+
+    /// Finds the statement that this one shares everything with: the same key under a profile with the same projection,
+    /// whose names mean the same relations, all compared in full [K1]. Without one it stands for itself, and for
+    /// those to come.
+    @discardableResult
+    func elect(_ statement: UnsafeMutablePointer<Statement>) -> UnsafeMutablePointer<Statement> {
+        statement.pointee.canonical = statement.pointee.id
+        guard let projection = statement.pointee.projection, let query = statement.pointee.query else {
+            return statement
+        }
+        var hash = hash(profile: projection, key: statement.pointee.key.view)
+        for use in query.uses { hash = (hash ^ UInt64(use.relation.value)) &* 0x9E37_79B9_7F4A_7C15 }
+        guard let id = shared[hash], let found = self[id] else {
+            shared[hash] = statement.pointee.id
+            return statement
+        }
+        let isSame = found.pointee.projection == projection && found.pointee.state == .cacheable
+            && found.pointee.key.equals(statement.pointee.key.view)
+            && found.pointee.query?.uses.map(\.relation) == query.uses.map(\.relation)
+        guard isSame else { return statement }
+        statement.pointee.canonical = id
+        return found
     }
 
     // MARK: Dropping
@@ -212,6 +248,7 @@ final class StatementTable {
 
     private func remove(_ statement: UnsafeMutablePointer<Statement>, from memo: Memo) {
         memo.removeEntries(of: statement)
+        if shared.count >= 2 * countMax { shared = shared.filter { self[$0.value] != nil } }
         let index = statement.pointee.id.index
         storage.pointee.index.remove(statement.pointee.hash, slot: index)
         storage.pointee.bytes -= statement.pointee.key.count + Self.bytesPerStatement

@@ -27,11 +27,21 @@ struct Visibility {
         /// A snapshot in which every transaction with a lower number has finished.
         case everyone(below: TransactionID)
     }
+    /// What an item that is remembered stands for, beside its rows.
+    struct Extent: OptionSet {
+        let rawValue: UInt8
+        /// Every answer may be altered.
+        static let everything = Extent(rawValue: 1)
+        /// What was read of the catalog before the proof may be from before the change.
+        static let schema = Extent(rawValue: 2)
+        /// The publications may be others.
+        static let publications = Extent(rawValue: 4)
+    }
     private struct Remembered {
         var proof: Proof
         var rows: [BoundChange]
         var whole: [OID]
-        var isEverything = false
+        var extent: Extent = []
     }
     /// What is remembered of one relation.
     private struct Touched {
@@ -69,19 +79,21 @@ struct Visibility {
             Remembered(proof: .transaction(narrowID), rows: rows, whole: Array(whole)))
     }
 
-    /// Something happened that may alter any answer, such as a change of schema. With the number of
-    /// its transaction it is forgotten when that is finished; without, by the next snapshot that is
-    /// asked for from now on.
-    mutating func rememberAll(narrowID: UInt32? = nil) {
+    /// Something happened that may alter any answer. With the number of its transaction it is forgotten when that is
+    /// finished; without, by the next snapshot that is asked for from now on.
+    /// - Parameter extent: what else it may have changed.
+    mutating func rememberAll(narrowID: UInt32? = nil, _ extent: Extent = []) {
         remember(
             Remembered(
                 proof: narrowID.map { .transaction($0) } ?? .nextSnapshot(isAsked: false), rows: [],
-                whole: [], isEverything: true))
+                whole: [], extent: extent.union(.everything)))
     }
 
     /// Transactions below this number may have changed anything, and the stream will not tell.
     mutating func rememberAll(below fence: TransactionID) {
-        remember(Remembered(proof: .everyone(below: fence), rows: [], whole: [], isEverything: true))
+        remember(
+            Remembered(
+                proof: .everyone(below: fence), rows: [], whole: [], extent: [.everything, .schema]))
     }
 
     /// The origin is being asked for a snapshot.
@@ -95,22 +107,29 @@ struct Visibility {
 
     /// The answer to the last `snapshotAsked`. `isFinished` takes a transaction number of 32 bits, and
     /// says whether the snapshot shows it ended.
+    /// - Returns: the extent of what is proven now.
+    @discardableResult
     mutating func snapshotArrived(
         isFinished: (UInt32) -> Bool, isEveryoneFinished: (TransactionID) -> Bool = { _ in true }
-    ) {
+    ) -> Extent {
         let before = remembered.count
+        var proven: Extent = []
         remembered.removeAll { item in
-            switch item.proof {
-            case .transaction(let narrowID): isFinished(narrowID)
-            case .nextSnapshot(let isAsked): isAsked
-            case .everyone(let fence): isEveryoneFinished(fence)
-            }
+            let isProven =
+                switch item.proof {
+                case .transaction(let narrowID): isFinished(narrowID)
+                case .nextSnapshot(let isAsked): isAsked
+                case .everyone(let fence): isEveryoneFinished(fence)
+                }
+            if isProven { proven.formUnion(item.extent) }
+            return isProven
         }
-        guard remembered.count < before else { return }
+        guard remembered.count < before else { return [] }
         touched.removeAll(keepingCapacity: true)
         isEverythingTouched = false
         changeCount = 0
         for item in remembered { touch(item) }
+        return proven
     }
 
     /// Whether something that is remembered could alter the answer of a capture that begins now.
@@ -137,7 +156,7 @@ struct Visibility {
     }
 
     private mutating func touch(_ item: Remembered) {
-        if item.isEverything { isEverythingTouched = true }
+        if item.extent.contains(.everything) { isEverythingTouched = true }
         for relation in item.whole { touched[relation, default: Touched()].isWhole = true }
         for change in item.rows { touched[change.relation, default: Touched()].rows.append(change) }
         changeCount += item.rows.count

@@ -1,3 +1,7 @@
+#if MUTANTS
+import Glibc
+#endif
+
 /// A rule that can be switched off, to prove that the simulator notices.
 ///
 /// Each case names what is then wrong. Only a build with `MUTANTS` defined can switch one on (`make mutants`); in
@@ -18,10 +22,31 @@ public enum Mutation: String, CaseIterable, Sendable {
     case pinNotReleased = "pin-not-released"
     case followerGetsOldAnswer = "follower-gets-old-answer"
     case captureSurvivesError = "capture-survives-error"
+    case noRightsCheck = "no-p1-check"
+    case revokeUnnoticed = "revoke-unnoticed"
+    case rowSecurityCached = "row-security-cached"
+    case roleChangeUnnoticed = "role-change-unnoticed"
+    case settingChangeUnnoticed = "setting-change-unnoticed"
+    case settingUndoneUnnoticed = "setting-undone-unnoticed"
+    case transitionIgnoresLogin = "transition-ignores-login"
+    case profileNotInKey = "profile-not-in-key"
+    case schemaMessageWithoutT2 = "schema-message-without-t2"
+    case schemaChangeUnnoticed = "schema-change-unnoticed"
+    case hitAfterOwnWriteInTransaction = "hit-after-write-in-transaction"
+    case hitInRepeatableRead = "hit-in-repeatable-read"
+    case hitInFailedTransaction = "hit-in-failed-transaction"
+    case captureAfterOwnWrite = "capture-after-own-write"
+    case beginNotSent = "begin-not-sent"
+    case noNotificationBound = "no-notification-bound"
 
     #if MUTANTS
     /// Set once, before anything runs.
     nonisolated(unsafe) public static var active: Mutation?
+
+    /// As PGCACHE_MUTANT says.
+    public static func activateFromEnvironment() {
+        active = getenv("PGCACHE_MUTANT").flatMap { Mutation(rawValue: String(cString: $0)) }
+    }
 
     public var isOn: Bool { Mutation.active == self }
     #else

@@ -40,6 +40,8 @@ package struct Connection {
     var isDirty = false
     /// The session waits for `wake`: its client's bytes stay where they are.
     var isParked = false
+    /// The session keeps a write's ReadyForQuery from its client until `wake`.
+    var isHeld = false
     /// Bytes that must be there before the client's input, or the origin's, is worth a look.
     var clientNeeded = 0
     var originNeeded = 0

@@ -17,6 +17,8 @@ public enum Metric: String, CaseIterable, Sendable {
     case protocolSimpleQueries = "protocol_simple_queries"
     case protocolExtendedQueries = "protocol_extended_queries"
     case protocolParseLocal = "protocol_parse_local"
+    case protocolBlockLocal = "protocol_block_local"
+    case sessionSettingsRead = "session_settings_read"
     // The change stream.
     case cdcEventsProcessed = "cdc_events_processed"
     case cdcInserts = "cdc_inserts"
@@ -26,6 +28,8 @@ public enum Metric: String, CaseIterable, Sendable {
     case cdcTransactions = "cdc_transactions"
     case cdcLagBytes = "cdc_lag_bytes"
     case cdcLagSeconds = "cdc_lag_seconds"
+    case cdcStalenessSeconds = "cdc_staleness_seconds"
+    case cdcEventTrigger = "cdc_event_trigger"
     case cdcReceivedLSN = "cdc_received_lsn"
     case cdcAppliedLSN = "cdc_applied_lsn"
     case cdcLive = "cdc_live"
@@ -73,6 +77,8 @@ public enum Metric: String, CaseIterable, Sendable {
         case .protocolSimpleQueries: (.counter, "Query messages.")
         case .protocolExtendedQueries: (.counter, "Execute messages.")
         case .protocolParseLocal: (.counter, "Parse messages answered without the origin.")
+        case .protocolBlockLocal: (.counter, "BEGIN, COMMIT and ROLLBACK answered without the origin.")
+        case .sessionSettingsRead: (.counter, "Times that a session's settings were read from the origin.")
         case .cdcEventsProcessed: (.counter, "Row changes and truncations of the change stream.")
         case .cdcInserts: (.counter, "Rows inserted at the origin, as received.")
         case .cdcUpdates: (.counter, "Rows updated at the origin, as received.")
@@ -81,6 +87,8 @@ public enum Metric: String, CaseIterable, Sendable {
         case .cdcTransactions: (.counter, "Transactions of the origin, as received.")
         case .cdcLagBytes: (.gauge, "WAL that the origin has written and pgcache has not applied.")
         case .cdcLagSeconds: (.gauge, "Age of the newest applied change, by the origin's clock.")
+        case .cdcStalenessSeconds: (.gauge, "No answer from the cache is older than this, by pgcache's own clock.")
+        case .cdcEventTrigger: (.gauge, "1 while an event trigger reports changes of the schema, else 0.")
         case .cdcReceivedLSN: (.gauge, "Position received, in bytes of WAL.")
         case .cdcAppliedLSN: (.gauge, "The watermark, in bytes of WAL.")
         case .cdcLive: (.gauge, "1 while the change stream runs, else 0 and everything is forwarded.")

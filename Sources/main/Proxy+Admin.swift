@@ -26,6 +26,7 @@ extension Proxy: AdminPages {
     public func status() -> JSON {
         let figures = store.figures
         let counters = store.counters
+        replication.staleness.reached(store.reachedBeat)
         return [
             "ready": .bool(readiness().isReady),
             "trouble": JSON(replication.trouble),
@@ -51,6 +52,8 @@ extension Proxy: AdminPages {
                 "lag_bytes": JSON(replication.feed.lagBytes),
                 "lag_ms": JSON(replication.feed.lagMicroseconds / 1000),
                 "publication": .string(replication.publication.configuration.name),
+                "event_trigger": .string(replication.eventTriggerTrouble.map { "none: \($0)" } ?? "on"),
+                "staleness_ms": JSON(replication.staleness.ageNanoseconds(now: reactor.nowNanoseconds) / 1_000_000),
             ],
             "forwards": .object(
                 zip(ForwardReason.allCases, counters.forwards).filter { $1 > 0 }
@@ -68,6 +71,7 @@ extension Proxy: AdminPages {
     }
 
     public func metrics() -> [MetricValue] {
+        replication.staleness.reached(store.reachedBeat)
         let counters = store.counters
         let figures = store.figures
         let feed = replication.feed
@@ -83,6 +87,8 @@ extension Proxy: AdminPages {
             MetricValue(.protocolSimpleQueries, counters.simpleQueries),
             MetricValue(.protocolExtendedQueries, counters.extendedQueries),
             MetricValue(.protocolParseLocal, counters.parsesAnswered),
+            MetricValue(.protocolBlockLocal, counters.blockVerbsAnswered),
+            MetricValue(.sessionSettingsRead, counters.profileReads),
             MetricValue(
                 .cdcEventsProcessed,
                 counters.inserts &+ counters.updates &+ counters.deletes &+ counters.truncates),
@@ -95,6 +101,10 @@ extension Proxy: AdminPages {
             MetricValue(.cdcLagSeconds, Double(feed.lagMicroseconds) / 1e6),
             MetricValue(.cdcReceivedLSN, feed.receivedLSN.value),
             MetricValue(.cdcAppliedLSN, store.watermark.value),
+            MetricValue(
+                .cdcStalenessSeconds,
+                Double(replication.staleness.ageNanoseconds(now: reactor.nowNanoseconds)) / 1e9),
+            MetricValue(.cdcEventTrigger, replication.eventTriggerTrouble == nil ? 1 : 0),
             MetricValue(.cdcLive, store.isServing ? 1 : 0),
             MetricValue(.cdcRestarts, counters.streamLosses),
             MetricValue(.cdcBeats, counters.beats),

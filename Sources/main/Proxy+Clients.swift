@@ -131,11 +131,7 @@ extension Proxy {
             return false
         case .park:
             connection.pointee.isParked = true
-            if connection.pointee.session.awaited != nil {
-                patience(of: connection, milliseconds: settings.coalesceMilliseconds)
-            } else if connection.pointee.session.awaitsBeat {
-                patience(of: connection, milliseconds: min(settings.coalesceMilliseconds, Proxy.lateMilliseconds))
-            }
+            patience(of: connection)
             return false
         case .reply(let consumed):
             connection.pointee.clientOutput.append(connection.pointee.session.takeOutgoing())
@@ -183,7 +179,7 @@ extension Proxy {
             store.pin(hit.entry)
         }
         if hit.parts.contains(.ready) {
-            connection.pointee.clientOutput.append(envelope.ready)
+            connection.pointee.clientOutput.append(envelope.ready(isInBlock: hit.parts.contains(.isInBlock)))
         }
         shellCounters.bytesServed &+= UInt64(bytes.count)
         markDirty(connection)
@@ -242,9 +238,9 @@ extension Proxy {
             return
         }
         shellCounters.cancels += 1
-        if target.pointee.session.awaited != nil {
+        if target.pointee.session.awaited != nil || target.pointee.session.awaitsBeat {
             // What waits here is not there yet: the origin must have it before it can cancel it.
-            target.pointee.session.followerReleased()
+            target.pointee.session.waitCancelled()
             wake(target)
         }
         connection.pointee.isCancel = true
@@ -301,7 +297,8 @@ extension Proxy {
     /// Hands the origin's bytes to the session, and what it lets through to the client.
     private func relayFromOrigin(_ connection: UnsafeMutablePointer<Connection>) {
         var hasMoved = false
-        while connection.pointee.state == .open,
+        var isHeld = false
+        while connection.pointee.state == .open, !isHeld,
             connection.pointee.clientOutput.count < Connection.outputBytesMax
         {
             let view = ByteView(connection.pointee.originInput.bytes)
@@ -317,10 +314,17 @@ extension Proxy {
             case .swallow(let count):
                 connection.pointee.originInput.consume(count)
                 connection.pointee.clientOutput.append(connection.pointee.session.takeOutgoing())
+                if connection.pointee.session.hasInjection {
+                    connection.pointee.originOutput.append(connection.pointee.session.takeInjection())
+                }
             case .needMore(let needed):
                 connection.pointee.originNeeded = needed
+            case .hold:
+                isHeld = true
+                patience(of: connection)
             }
         }
+        connection.pointee.isHeld = isHeld
         if hasMoved { markDirty(connection) }
         if connection.pointee.originEnded {
             originEnded(connection)
@@ -344,6 +348,11 @@ extension Proxy {
             markDirty(connection)
         }
         if signals.contains(.wake) { connection.pointee.isParked = true }
+        if signals.contains(.blockWasRefused) {
+            fail(
+                connection,
+                WireError(.fatal, .connectionFailure, "the origin has refused to begin the transaction"))
+        }
     }
 
     private func receiveFromOrigin(_ connection: UnsafeMutablePointer<Connection>) {
@@ -386,6 +395,7 @@ extension Proxy {
     /// Something that the session waited for has happened.
     func wake(_ connection: UnsafeMutablePointer<Connection>) {
         connection.pointee.followDeadlineNanoseconds = .max
+        if connection.pointee.isHeld { relayFromOrigin(connection) }
         if connection.pointee.isParked { process(connection) }
     }
 
@@ -444,6 +454,7 @@ struct Envelope {
         let bytes: [UInt8] =
             [BackendType.parseComplete, 0, 0, 0, 4, BackendType.bindComplete, 0, 0, 0, 4]
             + [BackendType.readyForQuery, 0, 0, 0, 5, TransactionStatus.idle.rawValue]
+            + [BackendType.readyForQuery, 0, 0, 0, 5, TransactionStatus.inTransaction.rawValue]
         memory = .allocate(byteCount: bytes.count, alignment: 8)
         memory.copyBytes(from: bytes)
     }
@@ -452,6 +463,8 @@ struct Envelope {
     func completions(withParse: Bool) -> UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(rebasing: memory[(withParse ? 0 : 5)..<10])
     }
-    /// ReadyForQuery, idle.
-    var ready: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: memory[10..<16]) }
+    /// ReadyForQuery: idle, or in a transaction block.
+    func ready(isInBlock: Bool) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(rebasing: isInBlock ? memory[16..<22] : memory[10..<16])
+    }
 }

@@ -10,6 +10,8 @@ extension Proxy {
     static let beatQuery =
         "select pg_catalog.pg_current_snapshot()::pg_catalog.text, "
         + "pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text"
+    /// Behind it: a transaction with a number is flushed when it commits, and with it all that was written before.
+    private static let flush = ", pg_catalog.pg_current_xact_id()::pg_catalog.text"
 
     func linkCompleted(_ completion: Completion, _ tag: Tag) {
         guard let role = LinkRole(rawValue: tag.index), let link = links[role] else { return }
@@ -52,7 +54,7 @@ extension Proxy {
         links[.control]?.connect(
             parameters(
                 settings.origin, application: "pgcache control",
-                options: "-c statement_timeout=0 -c default_transaction_read_only=off"))
+                options: "-c statement_timeout=0 -c default_transaction_read_only=off -c synchronous_commit=local"))
     }
 
     func connectCatalog() {
@@ -68,13 +70,16 @@ extension Proxy {
         switch event {
         case .answered(let rows):
             replication.beatDeadlineNanoseconds = .max
-            guard let row = rows.first, row.count == 2, let text = row[0], let position = row[1],
+            guard let row = rows.first, row.count >= 2, let text = row[0], let position = row[1],
                 let snapshot = Snapshot(text), let lsn = LSN(position)
             else {
                 store.beatFailed()
                 return
             }
             store.beatAnswered(snapshot, lsn)
+            if store.takePublicationChange() {
+                perform(replication.publication.changedByOthers(now: now))
+            }
             perform(replication.feed.originObserved(lsn, now: now))
             if replication.publicationWantsBeat {
                 replication.publicationWantsBeat = false
@@ -83,6 +88,7 @@ extension Proxy {
         case .failed(let state, let message):
             replication.beatDeadlineNanoseconds = .max
             log.warning("beat failed", metadata: ["state": "\(state)", "message": "\(message)"])
+            if replication.isFlushing { replication.mayFlush = false }
             store.beatFailed()
         case .lost(_, let message):
             controlLost(message)
@@ -127,7 +133,32 @@ extension Proxy {
     private func beat(_ link: any PostgresLink) {
         replication.beatDeadlineNanoseconds = reactor.nowNanoseconds &+ Proxy.beatNanosecondsMax
         store.beatBegan()
-        link.query(Proxy.beatQuery, [])
+        replication.staleness.reached(store.reachedBeat)
+        replication.staleness.beatBegan(store.beatsBegun, nowNanoseconds: reactor.nowNanoseconds)
+        let now = reactor.nowNanoseconds
+        replication.isFlushing =
+            replication.mayFlush && replication.feed.isLive && replication.staleness.isStalled(now: now)
+            && now &- replication.flushedNanoseconds > Staleness.stallNanoseconds
+        if replication.isFlushing { replication.flushedNanoseconds = now }
+        link.query(Proxy.beatQuery + (replication.isFlushing ? Proxy.flush : ""), [])
+    }
+
+    /// Before anything else in a turn: what is older than it may be is not served [T7].
+    func limitStaleness() {
+        guard replication.staleness.boundNanoseconds > 0 else { return }
+        replication.staleness.reached(store.reachedBeat)
+        store.setStale(replication.staleness.isExceeded(now: reactor.nowNanoseconds))
+    }
+
+    /// While there are clients, the watermark's age is asked for four times as often as it may grow too old.
+    func freshnessTimerFired() {
+        if connections.count > 0, replication.feed.isLive { replication.isLagBeatDue = true }
+        startFreshnessTimer()
+    }
+
+    func startFreshnessTimer() {
+        guard settings.maxStalenessMilliseconds > 0 else { return }
+        _ = startClock(.freshness, milliseconds: max(settings.maxStalenessMilliseconds / 4, 1))
     }
 
     /// A half-open connection would never answer.
@@ -188,6 +219,8 @@ extension Proxy {
             if isNew || !replication.isFeedStarted {
                 replication.isFeedStarted = true
                 perform(replication.feed.started(publication: name, now: now))
+            } else if replication.feed.isLive {
+                replication.trouble = nil
             }
         case .followed(let relations):
             log.info("relations followed", metadata: ["oids": "\(relations)"])
@@ -199,11 +232,20 @@ extension Proxy {
             log.warning(
                 "relation not followed", metadata: ["oid": "\(relation)", "reason": "\(reason)"])
             store.relationRefused(relation)
+        case .grown: store.schemaChanged()
+        case .eventTriggerReady:
+            replication.eventTriggerTrouble = nil
+            log.info("event trigger ready")
+        case .eventTriggerMissing(let state, let message):
+            replication.eventTriggerTrouble = message
+            log.warning(
+                "no event trigger, changes of the schema by others are noticed by the poll",
+                metadata: ["state": "\(state)", "message": "\(message)"])
         case .orphanDropped(let name):
-            log.info("orphaned publication dropped", metadata: ["name": "\(name)"])
+            log.info("what a dead instance had left is dropped", metadata: ["name": "\(name)"])
         case .orphanKept(let name, let state, let message):
             log.warning(
-                "orphaned publication kept",
+                "what a dead instance had left is kept",
                 metadata: ["name": "\(name)", "state": "\(state)", "message": "\(message)"])
         case .unavailable(let state, let message):
             replication.trouble = "no publication: \(message)"
@@ -259,7 +301,6 @@ extension Proxy {
         case .fenced(let fence): store.streamFenced(below: fence)
         case .relationDescribed(let shape): store.relationDescribed(shape)
         case .transactionReceived(let transaction): store.transactionReceived(transaction)
-        case .logicalMessage: break
         case .watermarkAdvanced(let lsn): store.watermarkAdvanced(lsn)
         case .live(let lsn):
             replication.trouble = nil

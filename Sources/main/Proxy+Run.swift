@@ -55,6 +55,7 @@ extension Proxy {
         }
         resolveOrigin()
         _ = startClock(.sweep, milliseconds: 1000)
+        startFreshnessTimer()
         startReplication()
         log.info(
             "pgcache listens",
@@ -117,6 +118,7 @@ extension Proxy {
             replication.publicationTimer = nil
             perform(replication.publication.clockReached(now))
         case .catalogPoll: pollTimerFired()
+        case .freshness: freshnessTimerFired()
         case .reconnect: reconnect()
         case .resolve: originResolved()
         case .shutdown: hasStopped = true
@@ -142,8 +144,16 @@ extension Proxy {
     static let lateMilliseconds: UInt64 = 20
 
     /// The session waits for somebody else's answer, or for the watermark, but not for ever.
-    func patience(of connection: UnsafeMutablePointer<Connection>, milliseconds: UInt64) {
-        guard connection.pointee.followDeadlineNanoseconds == .max else { return }
+    func patience(of connection: UnsafeMutablePointer<Connection>) {
+        let isFollower = connection.pointee.session.awaited != nil
+        guard isFollower || connection.pointee.session.awaitsBeat,
+            connection.pointee.followDeadlineNanoseconds == .max
+        else { return }
+        let milliseconds =
+            isFollower
+            ? settings.coalesceMilliseconds
+            : connection.pointee.session.awaitsOwnWrite
+                ? settings.readYourWritesMilliseconds : min(settings.coalesceMilliseconds, Proxy.lateMilliseconds)
         connection.pointee.followDeadlineNanoseconds =
             reactor.nowNanoseconds &+ milliseconds &* 1_000_000
         startFollowTimer()
@@ -202,6 +212,7 @@ extension Proxy {
         settings.allowedTables = fresh.allowedTables
         settings.coalesceMilliseconds = fresh.coalesceMilliseconds
         settings.catalogPollMilliseconds = fresh.catalogPollMilliseconds
+        replication.publication.setPollMilliseconds(fresh.catalogPollMilliseconds)
         settings.shutdownMilliseconds = fresh.shutdownMilliseconds
         log.info("settings reloaded")
         if fresh != settings { log.warning("some changed settings take effect after a restart") }
@@ -262,7 +273,9 @@ extension Settings {
         limits.statementsMax = statementsMax
         limits.statementBytesMax = statementBytesMax
         limits.allowedTables = Set(allowedTables.map { $0.lowercased() })
-        limits.readsOwnWrites = readYourWrites
+        limits.readYourWrites = readYourWrites
+        limits.cachesInTransactions = cachesInTransactions
+        limits.customSettings = customSettings
         limits.ignoresChanges = ignoresChanges
         limits.database = origin.database
         return limits

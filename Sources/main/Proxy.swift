@@ -53,7 +53,8 @@ public final class Proxy {
         store = CacheStore(limits: settings.cacheLimits, seed: seed)
         // Slots of connections that are still closing count too.
         connections = Connections(capacity: settings.clientsMax + 16)
-        replication = Replication(settings: settings, seed: seed)
+        replication = Replication(
+            settings: settings, seed: seed, nowNanoseconds: reactor.nowNanoseconds)
         for role in LinkRole.allCases {
             links[role] = makeLink(reactor, resolver, Tag(.link, index: role.rawValue).value)
         }
@@ -68,6 +69,7 @@ public final class Proxy {
     public func turn() throws(SystemError) {
         // 1. Submit what was prepared, wait, and take what has happened meanwhile.
         try reactor.wait()
+        limitStaleness()
         // 2. Tell the machines, flat: nothing that is told here is told from inside of another.
         while let completion = reactor.next() { dispatch(completion) }
         // 3. What the machines want of each other: woken sessions, beats, questions to the catalog.

@@ -1,3 +1,5 @@
+import Cache
+
 /// Everything an operator can choose, checked and complete.
 ///
 /// A plain value: who reads it needs no rules about sources or defaults. It is made by `SettingsLoader`, which
@@ -27,8 +29,18 @@ public struct Settings: Equatable, Sendable {
     public var reactor = ReactorKind.epoll
     /// The processor this process pins itself to; nil leaves that to the kernel.
     public var processor: Int?
-    /// Rule S1: a session sees its own writes.
-    public var readYourWrites = true
+    /// Rule S1: how a session sees its own writes.
+    public var readYourWrites = ReadYourWrites.forward
+    /// How long `wait` and `commit` wait for the watermark.
+    public var readYourWritesMilliseconds: UInt64 = 100
+    /// Rule S2: hits inside READ COMMITTED transactions.
+    public var cachesInTransactions = true
+    /// No hit is older than this; 0 for no limit.
+    public var maxStalenessMilliseconds: UInt64 = 0
+    /// Rule K4: settings of the application that statements may read, in lower case.
+    public var customSettings: [String] = []
+    /// Rule D1: an event trigger reports changes of the schema, where the role may create one.
+    public var usesEventTrigger = true
     public var catalogPollMilliseconds: UInt64 = 5000
     /// How long a stopping proxy waits for statements in flight.
     public var shutdownMilliseconds: UInt64 = 5000

@@ -1,3 +1,5 @@
+import Cache
+
 /// Every setting, named once.
 ///
 /// Options of the command line, names in the environment, keys of the TOML file, the table that `pgcache settings`
@@ -131,6 +133,11 @@ enum SettingsTable {
             "a stream that says nothing for this long counts as down") {
                 $0.settings.cdc.silenceMilliseconds = UInt64($1.integer)
             },
+        Setting("cdc.event_trigger", .onOff, "on",
+            "an event trigger on the origin reports changes of the schema at once, where pgcache's role may create "
+                + "one") {
+                $0.settings.usesEventTrigger = $1.flag
+            },
         Setting("catalog_poll_interval", .milliseconds(100...3_600_000), "5s",
             "how often the catalog is looked at for changes that nothing else reports", isReloadable: true) {
                 $0.settings.catalogPollMilliseconds = UInt64($1.integer)
@@ -178,9 +185,27 @@ enum SettingsTable {
             "misses before an answer is kept; ignored under fifo") {
                 $0.settings.memo.admissionThreshold = $1.integer
             },
-        Setting("read_your_writes", .onOff, "on", "a session sees its own writes") {
-            $0.settings.readYourWrites = $1.flag
-        },
+        Setting("transactions", .choice(["cache", "forward"]), "cache",
+            "whether reads inside READ COMMITTED transactions may be answered from the cache") {
+                $0.settings.cachesInTransactions = $1.text == "cache"
+            },
+        Setting("read_your_writes", .choice(ReadYourWrites.allCases.map(\.rawValue)), "forward",
+            "how a session sees its own writes: its reads go to the origin for a moment, wait for the change stream, "
+                + "or the write's answer waits for it, so that every other session sees it, too") {
+                    $0.settings.readYourWrites = ReadYourWrites(rawValue: $1.text) ?? .forward
+                },
+        Setting("read_your_writes_timeout", .milliseconds(1...60_000), "100ms",
+            "how long `wait` and `commit` wait") {
+                $0.settings.readYourWritesMilliseconds = UInt64($1.integer)
+            },
+        Setting("max_staleness", .milliseconds(0...3_600_000), "0",
+            "no cached answer is older than this, or it is forwarded; 0 for no limit") {
+                $0.settings.maxStalenessMilliseconds = UInt64($1.integer)
+            },
+        Setting("custom_settings", .list, "none",
+            "settings of the application, such as `app.tenant`, that cached statements may read") {
+                if case .list(let names) = $1 { $0.settings.customSettings = names.map { $0.lowercased() } }
+            },
         Setting("coalesce_timeout", .milliseconds(0...60_000), "200ms",
             "how long a miss waits for the answer to the same miss of another client", isReloadable: true) {
                 $0.settings.coalesceMilliseconds = UInt64($1.integer)

@@ -57,4 +57,5 @@ enum Clock: UInt32 {
     case resolve
     case shutdown
     case admin
+    case freshness
 }

@@ -71,8 +71,7 @@ import Testing
             try decode(StreamBytes.logical("app", "a\u{0}b", transactional: transactional))
                 == .message(
                     LogicalMessage(
-                        lsn: LSN(77), transaction: nil, prefix: "app", content: [97, 0, 98]),
-                    isTransactional: transactional))
+                        lsn: LSN(77), isTransactional: transactional, prefix: "app", content: [97, 0, 98])))
     }
 
     @Test(arguments: "SEcAbPKrp".utf8) func laterProtocolVersionsAreNamed(type: UInt8) {

@@ -58,12 +58,12 @@ import Testing
                 == ["SELECT pg_try_advisory_lock(hashtextextended('pgcache_pub_ab12', 0))"])
         #expect(
             queries(publication.linkAnswered(rows: [["t"]], now: .ms(2)))
-                == [Leftovers.publicationsQuery(except: Self.name)])
+                == [Leftovers.instancesQuery(except: Self.name)])
         let found = publication.linkAnswered(
             rows: [["pgcache_pub_0", "f"], ["pgcache_pub_1", "t"], ["pgcache_pub_2", "t"]],
             now: .ms(3))
         #expect(
-            queries(found) == ["DROP PUBLICATION IF EXISTS \"pgcache_pub_1\""],
+            queries(found) == [Leftovers.remove("pgcache_pub_1")],
             "another instance that lives is left alone")
         let dropped = publication.linkAnswered(rows: [], now: .ms(4))
         #expect(dropped.first == .orphanDropped("pgcache_pub_1"))
@@ -304,7 +304,10 @@ import Testing
         #expect(
             publication.linkAnswered(rows: [Self.present], now: .ms(5_003)).first
                 == .unfollowed([OID(1)]))
-        #expect(publication.stopped(now: .ms(5_004)) == [.close, .finished])
+        _ = publication.clockReached(.ms(10_004))
+        let more = publication.linkAnswered(rows: [Self.present, member(1), member(2)], now: .ms(10_005))
+        #expect(more.first == .grown, "what was refused is there")
+        #expect(publication.stopped(now: .ms(10_006)) == [.close, .finished])
     }
 
     @Test(arguments: [[], [["publication", "false", "5"]]] as [[[String?]]])
@@ -318,12 +321,117 @@ import Testing
         }
     }
 
+    // MARK: The event trigger
+
+    /// One with an event trigger, up to where that is asked for.
+    private func installing(_ configuration: Publication.Configuration) -> (Publication, [PublicationAction]) {
+        var configuration = configuration
+        configuration.installsEventTrigger = true
+        var publication = Publication(configuration: configuration)
+        _ = publication.started(now: .ms(0))
+        _ = publication.linkConnected(serverVersion: 150_000, now: .ms(1))
+        _ = publication.linkAnswered(rows: [["t"]], now: .ms(2))
+        let asked = publication.linkAnswered(rows: [], now: .ms(3))
+        return (publication, asked)
+    }
+
+    @Test func theEventTriggerIsMadeBeforeThePublication() {
+        var (publication, asked) = installing(.own(Self.name))
+        #expect(queries(asked) == [EventTrigger.create(Self.name)])
+        let made = publication.linkAnswered(rows: [], now: .ms(4))
+        #expect(made.first == .eventTriggerReady)
+        #expect(queries(made) == [PublicationSQL.find(Self.name)])
+    }
+
+    @Test func withoutTheRightToMakeOneEverythingElseGoesOn() {
+        var (publication, _) = installing(.own(Self.name))
+        let refused = publication.linkFailed(state: "42501", message: "must be superuser", now: .ms(4))
+        #expect(refused.first == .eventTriggerMissing(state: "42501", message: "must be superuser"))
+        #expect(queries(refused) == [PublicationSQL.find(Self.name)])
+    }
+
+    @Test func serversWhoseStreamHasNoMessagesGetNone() {
+        var configuration = Publication.Configuration.own(Self.name)
+        configuration.installsEventTrigger = true
+        var publication = Publication(configuration: configuration)
+        _ = publication.started(now: .ms(0))
+        _ = publication.linkConnected(serverVersion: 130_000, now: .ms(1))
+        _ = publication.linkAnswered(rows: [["t"]], now: .ms(2))
+        let found = publication.linkAnswered(rows: [], now: .ms(3))
+        guard case .eventTriggerMissing(state: "0A000", _) = found.first else {
+            Issue.record("\(found)")
+            return
+        }
+        #expect(queries(found) == [PublicationSQL.find(Self.name)])
+    }
+
+    /// The publication is the operator's, the event trigger ours.
+    @Test func anAdoptedPublicationHasAnEventTriggerThatGoesAtTheEnd() {
+        var (publication, asked) = installing(.adopt("ops", instance: Self.name))
+        #expect(queries(asked) == [EventTrigger.create(Self.name)])
+        let made = publication.linkAnswered(rows: [], now: .ms(4))
+        #expect(
+            queries(made)
+                == [
+                    PublicationSQL.adoptedMembers(of: "ops", serverVersion: 150_000) + " UNION ALL "
+                        + EventTrigger.state(Self.name)
+                ])
+        #expect(
+            publication.linkAnswered(rows: [Self.present, ["event trigger", "2", nil]], now: .ms(5)).first
+                == .ready(publication: "ops", isNew: false))
+        #expect(queries(publication.stopped(now: .ms(6))) == [Leftovers.remove(Self.name)])
+        #expect(publication.linkAnswered(rows: [], now: .ms(7)) == [.close, .finished])
+    }
+
+    @Test func anEventTriggerThatSomebodyDropsIsReportedOnce() {
+        var (publication, _) = installing(.adopt("ops", instance: Self.name))
+        _ = publication.linkAnswered(rows: [], now: .ms(4))
+        _ = publication.linkAnswered(rows: [Self.present, ["event trigger", "2", nil]], now: .ms(5))
+        for round in 1...2 {
+            _ = publication.clockReached(.ms(UInt64(round * 6_000)))
+            let polled = publication.linkAnswered(
+                rows: [Self.present, ["event trigger", "0", nil]], now: .ms(UInt64(round * 6_000 + 1)))
+            #expect(
+                polled.contains(.eventTriggerMissing(state: "", message: "dropped or disabled")) == (round == 1))
+        }
+        _ = publication.clockReached(.ms(18_000))
+        let back = publication.linkAnswered(rows: [Self.present, ["event trigger", "2", nil]], now: .ms(18_001))
+        #expect(back.contains(.eventTriggerReady))
+    }
+
+    // MARK: A message says that somebody has changed a publication
+
+    @Test func afterAChangeByOthersEverythingJoinsAnew() throws {
+        var publication = try following()
+        let changed = publication.changedByOthers(now: .ms(100))
+        #expect(changed.first == .unfollowed([OID(1)]))
+        #expect(queries(changed) == [PublicationSQL.find(Self.name)])
+        #expect(!publication.isFollowed(OID(1)))
+        let found = publication.linkAnswered(rows: [["5"]], now: .ms(101))
+        #expect(found.first == .ready(publication: Self.name, isNew: false), "the stream goes on")
+        #expect(
+            queries(publication.relationWanted(OID(1), schema: "public", name: "orders", now: .ms(102)))
+                == [PublicationSQL.add([(OID(1), "public", "orders")], to: Self.name)])
+    }
+
+    @Test func aChangeByOthersWaitsForTheQueryInFlight() throws {
+        var publication = try following()
+        _ = publication.relationWanted(OID(2), schema: "s", name: "b", now: .ms(90))
+        let changed = publication.changedByOthers(now: .ms(100))
+        #expect(changed.first == .unfollowed([OID(1), OID(2)]))
+        #expect(queries(changed) == [])
+        let added = publication.linkAnswered(rows: [], now: .ms(101))
+        #expect(queries(added) == [PublicationSQL.members(of: Self.name, serverVersion: 150_000)])
+        let identified = publication.linkAnswered(rows: [Self.present, member(1), member(2)], now: .ms(102))
+        #expect(queries(identified) == [PublicationSQL.find(Self.name)])
+    }
+
     // MARK: The end
 
     @Test func stoppingDropsIt() throws {
         var publication = try following()
         #expect(
-            queries(publication.stopped(now: .ms(100))) == [Leftovers.dropPublication(Self.name)])
+            queries(publication.stopped(now: .ms(100))) == [Leftovers.remove(Self.name)])
         #expect(
             publication.linkAnswered(rows: [], now: .ms(101)) == [
                 .unfollowed([OID(1)]), .close, .finished,
@@ -335,7 +443,7 @@ import Testing
         _ = publication.relationWanted(OID(1), schema: "s", name: "a", now: .ms(6))
         #expect(queries(publication.stopped(now: .ms(7))) == [])
         let failed = publication.linkFailed(state: "42501", message: "", now: .ms(8))
-        #expect(queries(failed) == [Leftovers.dropPublication(Self.name)])
+        #expect(queries(failed) == [Leftovers.remove(Self.name)])
         #expect(publication.linkFailed(state: "42501", message: "", now: .ms(9)).last == .finished)
     }
 
@@ -348,10 +456,11 @@ import Testing
         for seed in 0..<400 {
             var publication = Publication(
                 configuration: seed % 3 == 0 ? .adopt("ops") : .own(Self.name))
+            if seed % 5 == 0 { publication = installing(publication.configuration).0 }
             _ = publication.started(now: .ms(0))
             for step in 0..<60 {
                 let now = Instant.ms(UInt64(step * random.below(3_000)))
-                switch random.below(9) {
+                switch random.below(10) {
                 case 0: _ = publication.linkConnected(serverVersion: 150_000, now: now)
                 case 1, 2, 3:
                     _ = publication.linkAnswered(rows: rows[random.below(rows.count)], now: now)
@@ -364,6 +473,7 @@ import Testing
                     _ = publication.relationWanted(relation, schema: "s", name: "a", now: now)
                 case 6: _ = publication.snapshotArrived(try snapshot("200:200:"), now: now)
                 case 7: _ = publication.clockReached(now)
+                case 8: _ = publication.changedByOthers(now: now)
                 default:
                     if random.below(8) == 0 {
                         _ = publication.linkLost(state: "", message: "", now: now)

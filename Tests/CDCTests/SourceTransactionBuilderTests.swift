@@ -20,8 +20,7 @@ import Testing
     private func transaction(
         _ completed: [SourceTransactionBuilder.Completed]
     ) -> SourceTransaction? {
-        guard case .transaction(let transaction, _, _) = completed.last else { return nil }
-        return transaction
+        completed.last?.transaction
     }
 
     @Test func aTransactionComesWholeAtItsCommit() throws {
@@ -32,15 +31,12 @@ import Testing
                 StreamBytes.begin(7, final: 100, at: 55), StreamBytes.origin("o"),
                 StreamBytes.type(5), StreamBytes.relation(1),
                 StreamBytes.insert(1, [text("1"), .null]),
-                StreamBytes.logical("pgcache.ddl", "x", transactional: true),
+                StreamBytes.logical("pgcache", "schema", transactional: true),
                 StreamBytes.truncate([1]),
             ])
         #expect(before.isEmpty && builder.isInsideTransaction)
         let after = try feed(&builder, [StreamBytes.commit(100, end: 148)])
-        guard case .transaction(let transaction, let shapes, let messages) = after.first else {
-            Issue.record("no transaction")
-            return
-        }
+        let (transaction, shapes) = try #require(after.first)
         #expect(!builder.isInsideTransaction)
         #expect(
             transaction
@@ -49,9 +45,8 @@ import Testing
                     changes: [
                         RowChange(relation: OID(1), kind: .insert(new: [text("1"), .null])),
                         RowChange(relation: OID(1), kind: .truncate),
-                    ]))
+                    ], changesSchema: true))
         #expect(shapes.map(\.oid) == [OID(1)])
-        #expect(messages.map(\.transaction) == [7])
     }
 
     @Test func aDescriptionOutlivesItsTransaction() throws {
@@ -119,15 +114,41 @@ import Testing
         #expect(whole.changes.isEmpty && whole.whollyChanged == [OID(1)])
     }
 
-    @Test func messagesOfOthersAreDropped() throws {
+    /// Applications use such messages too, and what is not transactional may have been rolled back.
+    @Test(arguments: [
+        ("pgcache", "schema", true, true, false), ("pgcache", "publication", true, false, true),
+        ("pgcache", "", true, true, false), ("pgcache", "\u{0}", true, true, false),
+        ("pgcache", "schema", false, false, false), ("outbox", "schema", true, false, false),
+        ("pgcache2", "schema", true, false, false), ("", "", true, false, false),
+    ])
+    func messages(
+        prefix: String, content: String, isTransactional: Bool, schema: Bool, publications: Bool
+    ) throws {
         var builder = SourceTransactionBuilder()
-        #expect(try feed(&builder, [StreamBytes.logical("outbox", "x", transactional: false)]).isEmpty)
-        let ours = try feed(&builder, [StreamBytes.logical("pgcache", "x", transactional: false)])
-        guard case .message(let message) = ours.first else {
-            Issue.record("no message")
-            return
-        }
-        #expect(message.transaction == nil && message.content == [120])
+        let whole = try #require(
+            transaction(
+                try feed(
+                    &builder,
+                    [
+                        StreamBytes.begin(7, final: 100),
+                        StreamBytes.logical(prefix, content, transactional: isTransactional),
+                        StreamBytes.commit(100, end: 148),
+                    ])))
+        #expect(whole.changesSchema == schema && whole.changesPublications == publications)
+    }
+
+    @Test func manyMessagesAreOneFact() throws {
+        var builder = SourceTransactionBuilder()
+        _ = try feed(&builder, [StreamBytes.begin(7, final: 100)])
+        let message = StreamBytes.logical("pgcache", "schema", transactional: true)
+        for _ in 0..<20_000 { _ = try feed(&builder, [message]) }
+        let whole = try #require(transaction(try feed(&builder, [StreamBytes.commit(100, end: 148)])))
+        #expect(whole.changesSchema && whole.changes.isEmpty)
+    }
+
+    @Test func aMessageOutsideOfAnyTransactionIsDropped() throws {
+        var builder = SourceTransactionBuilder()
+        #expect(try feed(&builder, [StreamBytes.logical("pgcache", "x", transactional: false)]).isEmpty)
     }
 
     @Test(arguments: [
@@ -143,16 +164,5 @@ import Testing
     func whatCannotBeIsAnError(messages: [[UInt8]]) {
         var builder = SourceTransactionBuilder()
         #expect(throws: PgOutputError.self) { _ = try feed(&builder, messages) }
-    }
-
-    @Test func messagesThatMayNotBeDroppedAreLimited() {
-        var limits = SourceTransactionBuilder.Limits()
-        limits.messagesMax = 2
-        var builder = SourceTransactionBuilder(limits: limits)
-        let message = StreamBytes.logical("pgcache", "x", transactional: true)
-        #expect(throws: PgOutputError.self) {
-            _ = try feed(
-                &builder, [StreamBytes.begin(7, final: 100), message, message, message])
-        }
     }
 }

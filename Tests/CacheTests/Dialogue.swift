@@ -126,11 +126,15 @@ final class CannedOrigin {
         switch question.sql {
         case CatalogQueries.originFacts:
             return [["5", "shop", "150018", "logical", "UTF8", "f", "pgcache", "f", "t", "f"]]
-        case CatalogQueries.functions(builtIn: true): return [["count", "2803", "pg_catalog", "i", "a", "f"]]
+        case CatalogQueries.functions(builtIn: true):
+            return ["count 2803 i a", "set_config 2078 v f", "pg_advisory_unlock_all 2892 v f"].map { line in
+                let words = line.split(separator: " ").map(String.init)
+                return [words[0], words[1], "pg_catalog", words[2], words[3], "f"]
+            }
         case CatalogQueries.functions(builtIn: false): return [["effect", "20500", "public", "v", "f", "f"]]
         case CatalogQueries.userNames: return []
         case CatalogQueries.relations: return relations(question.parameters)
-        case Rights.query(role: "", relations: [], functions: []).sql:
+        case Rights.sql:
             return [[deniedRoles.contains(question.parameters[0] ?? "") ? "f" : "t"]]
         default:
             // The poll: no row of it has this form, so each one after the first tells of a change.
@@ -144,12 +148,12 @@ final class CannedOrigin {
         else { return [] }
         return zip(schemas, names).sorted { $0 < $1 }.flatMap { schema, name -> [[String?]] in
             guard schema == "public", let oid = Self.relations[name] else {
-                return [[schema, name] + Array(repeating: nil, count: 16)]
+                return [[schema, name] + Array(repeating: nil, count: 18)]
             }
             return ["id", "tenant", "name"].enumerated().map { index, column in
                 [
                     schema, name, "\(oid)", "r", "p", "f", "f", "f", "d", "\(index + 1)", column, "23", "f",
-                    "t", "t", index == 0 ? "t" : "f", "f", "t",
+                    "t", "t", index == 0 ? "t" : "f", "f", "t", "f", "23",
                 ]
             }
         }
@@ -207,19 +211,24 @@ final class Dialogue {
 
     /// The origin answers the question for the settings.
     @discardableResult
-    func readsProfile() -> [String] {
+    func readsProfile(
+        _ changed: [String: String] = [:], role: String? = nil, status: Character = "I"
+    ) -> [String] {
+        let role = role ?? self.role
         let values = Profile.settings.map { setting -> String? in
+            if let value = changed[setting] { return value }
             switch setting {
-            case "client_encoding": "UTF8"
-            case "standard_conforming_strings": "on"
-            default: "default"
+            case "client_encoding": return "UTF8"
+            case "standard_conforming_strings": return "on"
+            default: return "default"
             }
         }
         let row: [String?] =
-            ["shop", role, role, searchPath, "read committed", "read committed", "off", "origin", "0", "UTF8"]
+            ["shop", self.role, role, searchPath, "read committed", "read committed", "off", "origin", "0", "UTF8"]
+            + [searchPath]
             + values
         return hears(
-            Wire.rowDescription([]) + Wire.dataRow(row) + Wire.commandComplete("SELECT 1") + Wire.ready())
+            Wire.rowDescription([]) + Wire.dataRow(row) + Wire.commandComplete("SELECT 1") + Wire.ready(status))
     }
 
     /// The client says this; what becomes of it.
@@ -266,7 +275,9 @@ final class Dialogue {
             if hit.parts.contains(.parseComplete) { received += Wire.parseComplete }
             if hit.parts.contains(.bindComplete) { received += Wire.bindComplete }
             received += store.bytes(hit.entry, describes: hit.parts.contains(.description)).bytes
-            if hit.parts.contains(.ready) { received += Wire.ready() }
+            if hit.parts.contains(.ready) {
+                received += Wire.ready(hit.parts.contains(.isInBlock) ? "T" : "I")
+            }
             return ("hit", consumed)
         case .reply(let consumed):
             let reply = session.takeOutgoing()
@@ -310,7 +321,11 @@ final class Dialogue {
                 }
                 told.append("swallow \(Wire.types(Array(unheard.prefix(count))))")
                 received += session.takeOutgoing()
+                sentToOrigin += session.takeInjection()
                 unheard.removeFirst(count)
+            case .hold:
+                told.append("hold")
+                return told
             }
         }
         return told
@@ -318,7 +333,7 @@ final class Dialogue {
 
     /// The origin answers, the session's settings first where it was asked for them.
     func hearsAll(_ bytes: [UInt8]) {
-        if session.standing == .unknown {
+        if session.settings.isAsked {
             readsProfile()
             decides()
         }

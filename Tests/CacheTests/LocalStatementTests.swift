@@ -7,7 +7,7 @@ import Testing
 /// before it does: the client must not be able to tell [S3].
 @Suite struct LocalStatementTests {
     /// Without bounds: what a session reads at the origin is not what this is about.
-    let origin = CannedOrigin.warm { $0.readsOwnWrites = false }
+    let origin = CannedOrigin.warm { $0.readYourWrites = .off }
     let select = "select id from items where tenant = 1"
 
     /// A session that was told of `s` by us alone.

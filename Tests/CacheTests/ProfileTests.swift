@@ -125,7 +125,13 @@ import Testing
         var roles = Roles(max: 2)
         #expect(["a", "b", "c", "a"].map { roles.intern($0) } == [0, 1, nil, 0])
         #expect(roles.name(1) == "b" && roles.name(2) == nil)
-        #expect(Roles.bit(0) == 1 && Roles.bit(63) == 1 << 63 && Roles.bit(64) == nil)
+        var set = RoleSet()
+        for role in [0, 63, 64, 254] as [UInt8] {
+            #expect(!set.contains(role))
+            set.insert(role)
+            #expect(set.contains(role))
+        }
+        #expect((0..<255).filter { set.contains($0) } == [0, 63, 64, 254])
     }
 }
 

@@ -5,15 +5,19 @@ import Testing
 
 @Suite struct RightsTests {
     @Test func onlyAPlainYesIsAYes() {
-        #expect(Rights.judge([["t"]]))
-        for rows in [[], [["f"]], [[nil]], [[]], [["t", "t"]], [["t"], ["t"]]] as [[[String?]]] {
+        #expect(Rights.judge([["t"]]) && Rights.coversAllColumns([["t"]]))
+        #expect(Rights.judge([["c"]]) && !Rights.coversAllColumns([["c"]]))
+        for rows in [[], [["f"]], [[nil]], [[]], [["t"], ["t"]]] as [[[String?]]] {
             #expect(!Rights.judge(rows))
         }
     }
 
     @Test func objectsAreParameters() {
-        let query = Rights.query(role: "o'hara", relations: [OID(1), OID(2)], functions: [])
-        #expect(query.parameters == ["o'hara", "{1,2}", "{}"])
+        let query = Rights.query(
+            role: "o'hara", relations: [OID(1), OID(2)],
+            columns: [ColumnName(relation: OID(2), number: 3), ColumnName(relation: OID(1), number: 7)],
+            functions: [])
+        #expect(query.parameters == ["o'hara", "{1,2}", "{}", "{1,2}", "{7,3}"])
     }
 
     @Test func everyRightIsAsked() throws {
@@ -27,11 +31,16 @@ import Testing
             SELECT 's.a'::regclass::oid, 's.b'::regclass::oid, 's.f'::regproc::oid;
             """)
         let oids = try #require(rows.last).compactMap { $0.flatMap { OID($0) } }
-        func may(_ relations: [OID], _ functions: [OID], role asked: String? = nil) throws -> Bool {
-            Rights.judge(
-                try database.rows(
-                    Rights.query(role: asked ?? role, relations: relations, functions: functions),
-                    after: "SET search_path = public, pg_catalog"))
+        func may(
+            _ relations: [OID], _ functions: [OID], columns: [(OID, Int16)] = [], role asked: String? = nil,
+            ofAll: Bool = false
+        ) throws -> Bool {
+            let columns = Set(columns.map { ColumnName(relation: $0.0, number: $0.1) })
+            let rows = try database.rows(
+                Rights.query(
+                    role: asked ?? role, relations: relations, columns: columns, functions: functions),
+                after: "SET search_path = public, pg_catalog")
+            return ofAll ? Rights.coversAllColumns(rows) : Rights.judge(rows)
         }
         let (a, b, f) = (oids[0], oids[1], oids[2])
         #expect(try may([], []))
@@ -41,13 +50,20 @@ import Testing
         #expect(try !may([a], []), "without USAGE on the schema")
         try database.run("GRANT USAGE ON SCHEMA s TO \(role); GRANT SELECT (x) ON s.b TO \(role)")
         #expect(try may([a], []))
-        #expect(try !may([a, b], []), "a right on some columns")
+        // [P1] A right on some columns is one to count the rows, and to name these columns.
+        #expect(try may([a, b], []) && !may([a, b], [], ofAll: true) && may([a], [], ofAll: true))
+        #expect(try may([a, b], [], columns: [(a, 1), (a, 2), (b, 1)]))
+        try database.run("ALTER TABLE s.b ADD COLUMN y int; CREATE TABLE s.c (x int)")
+        #expect(try !may([a, b], [], columns: [(b, 1), (b, 2)]))
+        #expect(try !may([b], [], columns: [(b, 3)]), "a column that is gone")
+        let c = try #require(try database.run("SELECT 's.c'::regclass::oid").last?[0].flatMap { OID($0) })
+        #expect(try !may([a, c], []), "no right on any column")
         #expect(try !may([a], [f]))
         try database.run("GRANT EXECUTE ON FUNCTION s.f() TO \(role)")
         #expect(try may([a], [f, OID(870)]))
         #expect(try !may([OID(1)], []) && !may([], [OID(1)]), "objects that are gone")
         #expect(try !may([a], [], role: "nobody"))
-        #expect(try may([a, b], [f], role: "postgres"))
+        #expect(try may([a, b], [f], columns: [(b, 2)], role: "postgres"))
         try database.run("REVOKE SELECT ON s.a FROM \(role)")
         #expect(try !may([a], [f]))
     }

@@ -181,12 +181,12 @@ import Testing
         client.sends(Wire.query(select))
         #expect(client.hears(Wire.error("42501") + Wire.ready()) == ["swallow E", "swallow Z"])
         #expect(client.decides() == ["forward Q"])
-        #expect(client.session.standing == .bypass(.sessionState))
+        #expect(client.session.standing == .refused(.sessionState))
     }
 
     @Test func aTemporarySchemaForbidsTheCache() {
         let client = origin.client(searchPath: "{pg_temp_3,pg_catalog,public}")
-        #expect(client.session.standing == .bypass(.sessionState))
+        #expect(client.session.standing == .refused(.sessionState))
     }
 
     // MARK: - Anything at all

@@ -128,7 +128,12 @@ import Testing
         client.misses(select)
         #expect(origin.store.figures.entries == 0)
         origin.beat(7000, snapshot: "950:950:")
-        client.misses(select)
+        // What such a transaction did to the schema shows from here on: everything is asked for again [D1].
+        for _ in 0..<3 {
+            client.sends(Wire.query(select))
+            client.hearsAll(Wire.rows([["1"]]) + Wire.ready())
+            origin.settle()
+        }
         #expect(origin.store.figures.entries == 1)
     }
 
@@ -212,20 +217,6 @@ import Testing
         #expect(client.sends(Wire.query(select)) == ["inject Q forward ", "park"])
         client.readsProfile()
         #expect(client.reasons { client.decides() } == [.ownWrite])
-    }
-
-    @Test func insideATransactionEverythingIsForwarded() {
-        let client = origin.client()
-        client.misses(select)
-        origin.passes()
-        client.sends(Wire.query("begin"))
-        client.hears(Wire.commandComplete("BEGIN") + Wire.ready("T"))
-        #expect(client.reasons { client.sends(Wire.query(select)) } == [.inTransaction])
-        client.hears(Wire.rows([["1"]]) + Wire.ready("T"))
-        client.sends(Wire.query("commit"))
-        client.hears(Wire.commandComplete("COMMIT") + Wire.ready())
-        origin.passes()
-        #expect(client.sends(Wire.query(select)) == ["hit"])
     }
 
     /// [C4]
@@ -413,26 +404,6 @@ import Testing
 
     // MARK: - Settings
 
-    /// [K3]
-    @Test func k3AfterASettingIsChangedTheSessionForwards() {
-        let client = origin.client()
-        client.misses(select)
-        origin.passes()
-        client.sends(Wire.query("set timezone = 'Asia/Tokyo'"))
-        client.hears(Wire.commandComplete("SET") + Wire.ready())
-        #expect(client.reasons { client.sends(Wire.query(select)) } == [.sessionState])
-    }
-
-    @Test func k3AReportedSettingThatChangesEndsTheUseOfTheCache() {
-        let client = origin.client()
-        client.misses(select)
-        origin.passes()
-        client.hears(Wire.parameterStatus("application_name", "other"))
-        #expect(client.sends(Wire.query(select)) == ["hit"])
-        client.hears(Wire.parameterStatus("TimeZone", "Asia/Tokyo"))
-        #expect(client.sends(Wire.query(select)) == ["forward Q"])
-    }
-
     /// [K1] What a session under other settings hears of a statement is not for the others.
     @Test func k1ADescriptionIsNotLearntFromASessionWhoseSettingsChanged() {
         let odd = origin.client()
@@ -533,10 +504,37 @@ import Testing
         first.sends(Wire.parse(select, name: "s") + Wire.sync)
         first.hears(Wire.parseComplete + Wire.ready())
         second.sends(Wire.parse(select, name: "s") + Wire.sync)
-        #expect(second.sends(Wire.query("deallocate s")) == ["inject PS forward Q"])
+        #expect(second.sends(Wire.query("execute s")) == ["inject PS forward Q"])
         _ = second.takeReceived()
         second.hears(Wire.error("42P01") + Wire.ready() + Wire.error("26000") + Wire.ready())
         #expect(second.takeReceived() == "EZ")
+    }
+
+    /// The origin has not heard of it, and would perhaps not take it any more.
+    @Test func deallocateOfAStatementThatWeAnsweredForIsAnsweredToo() {
+        let first = origin.client()
+        let second = origin.client()
+        proveRight(first, select)
+        first.sends(Wire.parse(select, name: "s") + Wire.sync)
+        first.hears(Wire.parseComplete + Wire.ready())
+        second.sends(Wire.parse(select, name: "s") + Wire.sync)
+        _ = second.takeReceived()
+        #expect(second.sends(Wire.query("deallocate s")) == ["reply CZ"])
+        #expect(second.takeReceivedBytes() == Wire.commandComplete("DEALLOCATE") + Wire.ready())
+        #expect(withView(Array("s".utf8)) { second.session.prepared.find($0) == nil })
+    }
+
+    /// A Close that the origin drops behind an error has closed nothing.
+    @Test func aCloseBehindAnErrorIsNotDone() {
+        let client = origin.client()
+        client.sends(Wire.parse(select, name: "s") + Wire.sync)
+        client.hears(Wire.parseComplete + Wire.ready())
+        client.sends(Wire.parse("selec") + Wire.close("S", "s") + Wire.sync)
+        client.hears(Wire.error("42601") + Wire.ready())
+        #expect(withView(Array("s".utf8)) { client.session.prepared.find($0)?.place } == .atOrigin)
+        client.sends(Wire.close("S", "s") + Wire.sync)
+        client.hears(Wire.closeComplete + Wire.ready())
+        #expect(withView(Array("s".utf8)) { client.session.prepared.find($0) == nil })
     }
 
     // MARK: - Prepared statements whose schema changed
@@ -556,7 +554,7 @@ import Testing
         #expect(second.sends(Wire.bind("s") + Wire.execute() + Wire.sync) == ["inject Q forward ", "park"])
         second.readsProfile()
         _ = second.takeReceived()
-        #expect(second.decides() == ["inject PD forward BE", "forward S"])
+        #expect(second.decides() == ["inject CPD forward BE", "forward S"])
         return second
     }
 
@@ -564,7 +562,7 @@ import Testing
     @Test func s4WhatReturnsTheSameAsBeforeIsExecuted() {
         let client = promised()
         client.hears(
-            Wire.parseComplete + Wire.parameterDescription([]) + Wire.rowDescription(["id"])
+            Wire.closeComplete + Wire.parseComplete + Wire.parameterDescription([]) + Wire.rowDescription(["id"])
                 + Wire.bindComplete + Wire.dataRow(["1"]) + Wire.commandComplete("SELECT 1") + Wire.ready())
         #expect(client.takeReceived() == "2DCZ")
         #expect(client.session.isQuiet && client.session.state == .ready)
@@ -574,19 +572,24 @@ import Testing
     @Test func s4WhatReturnsSomethingElseIsTheErrorOfPostgreSQL() {
         let client = promised()
         let answer =
-            Wire.parseComplete + Wire.parameterDescription([]) + Wire.rowDescription(["id", "extra"])
+            Wire.closeComplete + Wire.parseComplete + Wire.parameterDescription([])
+            + Wire.rowDescription(["id", "extra"])
             + Wire.bindComplete + Wire.notice() + Wire.dataRow(["1", "2"])
             + Wire.commandComplete("SELECT 1") + Wire.ready()
         for byte in answer { client.hears([byte]) }
         #expect(client.takeReceived() == "ENZ")
         #expect(client.session.isQuiet && client.session.state == .ready)
         #expect(origin.store.figures.entries == 0)
+        // And so is every other use of it.
+        #expect(client.sends(Wire.bind("s") + Wire.execute() + Wire.sync) == ["inject Q forward ", "park"])
+        client.readsProfile()
+        #expect(client.decides() == ["inject CPD forward BE", "forward S"])
     }
 
     /// [S4] The Parse fails: what was to be compared behind it is not.
     @Test func s4AFailedParseLeavesNothingToCompare() {
         let client = promised()
-        client.hears(Wire.error("42P01") + Wire.ready())
+        client.hears(Wire.closeComplete + Wire.error("42P01") + Wire.ready())
         #expect(client.takeReceived() == "EZ")
         #expect(client.session.promised.isEmpty)
         #expect(client.session.isQuiet)

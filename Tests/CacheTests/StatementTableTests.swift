@@ -121,7 +121,7 @@ import Testing
         let id = one.pointee.id
         fixture.statements.retain(id)
         one.pointee.state = .cacheable
-        one.pointee.rolesAllowed = 3
+        one.pointee.rolesAllowed.insert(3)
         one.pointee.query = ResolvedQuery(
             uses: [], functions: [], isRowForRow: false, parameterCount: 0)
         one.pointee.describeReply = [1, 2, 3]
@@ -131,7 +131,7 @@ import Testing
         #expect(query == nil)
         #expect(fixture.statements[id] == one)
         #expect(one.pointee.state == .fresh)
-        #expect(one.pointee.rolesAllowed == 0)
+        #expect(one.pointee.rolesAllowed == RoleSet())
         #expect(one.pointee.describeReply == nil)
         fixture.statements.release(id)
     }

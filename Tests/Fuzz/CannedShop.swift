@@ -20,6 +20,8 @@ final class CannedShop {
     init(answers: ((OriginQuery) -> [[String?]]?)? = nil) {
         var limits = CacheStore.Limits()
         limits.database = "shop"
+        // The model of the origin has one tag for all statements: blocks are its affair.
+        limits.cachesInTransactions = false
         limits.memoBytesMax = 128 << 10
         limits.entryBytesMax = 2 << 10
         limits.statementsMax = 24
@@ -109,12 +111,12 @@ final class CannedShop {
         else { return [] }
         return zip(schemas, names).sorted { $0 < $1 }.flatMap { schema, name -> [[String?]] in
             guard schema == "public", let oid = relations.first(where: { $0.name == name })?.oid else {
-                return [[schema, name] + Array(repeating: nil, count: 16)]
+                return [[schema, name] + Array(repeating: nil, count: 18)]
             }
             return ["id", "tenant", "name"].enumerated().map { index, column in
                 [
                     schema, name, "\(oid)", "r", "p", "f", "f", "f", "d", "\(index + 1)", column, "23", "f",
-                    "t", "t", index == 0 ? "t" : "f", "f", "t",
+                    "t", "t", index == 0 ? "t" : "f", "f", "t", "f", "23",
                 ]
             }
         }

@@ -119,7 +119,9 @@ final class Dialogue {
                 && (last[0] == BackendType.commandComplete || last[0] == BackendType.portalSuspended),
             "an entry is whole messages that end an execution")
         received += bytes.bytes
-        if hit.parts.contains(.ready) { received += OriginMessages.ready(TransactionStatus.idle.rawValue) }
+        guard hit.parts.contains(.ready) else { return }
+        let status: TransactionStatus = hit.parts.contains(.isInBlock) ? .inTransaction : .idle
+        received += OriginMessages.ready(status.rawValue)
     }
 
     // MARK: - The origin
@@ -156,7 +158,11 @@ final class Dialogue {
             case .swallow(let taken):
                 expect(taken > 0 && taken <= count, "\(taken) of \(count) bytes were swallowed")
                 received += session.takeOutgoing()
+                toOrigin += session.takeInjection()
                 unheard.removeFirst(taken)
+            case .hold:
+                // The stream never comes here: the client waits no longer.
+                session.woken()
             }
         }
         wake()

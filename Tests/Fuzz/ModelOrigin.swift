@@ -306,12 +306,13 @@ struct ModelOrigin {
             switch setting {
             case "client_encoding": "UTF8"
             case "standard_conforming_strings": "on"
+            case "TimeZone": "UTC"
             default: "default"
             }
         }
         let row: [String?] = [
             "shop", "app", "app", "{pg_catalog,public}", "read committed", "read committed", "off", "origin", "0",
-            "UTF8",
+            "UTF8", "public",
         ]
         return OriginMessages.rowDescription([], format: 0) + OriginMessages.textRow(row + values)
             + OriginMessages.commandComplete("SELECT 1")

@@ -43,7 +43,6 @@ enum PgOutputTarget {
         configuration.limits.rowChangesMax = 8
         configuration.limits.bytesMax = 2048
         configuration.limits.relationsMax = 4
-        configuration.limits.messagesMax = 3
         var feed = ReplicationFeed(configuration: configuration)
         _ = feed.started(publication: "pgcache_fuzz", now: now)
         _ = feed.linkConnected(serverVersion: 150_018, now: now)
@@ -67,7 +66,6 @@ enum PgOutputTarget {
             case .transactionReceived(let transaction):
                 expect(transaction.endLSN > reached, "a transaction ends before what was given")
                 shop.store.transactionReceived(transaction)
-            case .logicalMessage: shop.store.schemaChanged()
             case .watermarkAdvanced(let lsn):
                 expect(lsn > reached, "the watermark went back")
                 reached = lsn

@@ -1,3 +1,4 @@
+import Cache
 import Testing
 
 @testable import Shell
@@ -131,7 +132,7 @@ struct SettingsTests {
 
     @Test func aFlagNeedsNoValue() throws {
         #expect(try load(["--ignore-changes", "--cpu", "1"]).settings.ignoresChanges)
-        #expect(try load(["--read-your-writes", "off"]).settings.readYourWrites == false)
+        #expect(try load(["--read-your-writes", "off"]).settings.readYourWrites == .off)
         #expect(try load(["--cpu", "1"]).settings.processor == 1)
     }
 

@@ -35,6 +35,8 @@ final class Backend: SocketOwner {
         /// At Query, or at the Bind of a SELECT's portal: under REPEATABLE READ too, where the view itself is older.
         var viewedAt: UInt64?
         var shown: [Answer.Shown] = []
+        /// SQLSTATEs of the notices that came with it.
+        var notices: [String] = []
     }
 
     unowned let origin: Origin
@@ -45,7 +47,17 @@ final class Backend: SocketOwner {
     let key: BackendKey
     var random: Random
     var settings = SessionSettings()
+    /// What ParameterStatus has told last.
+    var reported: [String: String] = [:]
     var isLoggedIn = false
+    /// Who the session is, and who it is again when its transaction fails.
+    var identity = Identity(.app) {
+        didSet {
+            guard identity != oldValue else { return }
+            origin.executions.note(role: identity.current, of: client, at: event)
+        }
+    }
+    var settledIdentity = Identity(.app)
 
     private(set) var phase = Phase.idle
     /// Counts what can be going on: a closure of an earlier step does nothing.
@@ -64,6 +76,18 @@ final class Backend: SocketOwner {
     var transaction: Transaction?
     /// The transaction has taken a snapshot: its isolation level stands.
     var hasSnapshot = false
+    var savepoints: [Savepoint] = []
+    /// LISTEN, and what the transaction wants of its commit.
+    var isListening = false
+    var listensWhenCommitted = false
+    var notifiesWhenCommitted = false
+    /// Commits that the client is to be notified of.
+    var notifications: [LSN] = []
+    /// ReadyForQuery was the last thing that was said.
+    var isReady = false
+    /// Of the block's transaction that was rolled back by an error: AND CHAIN goes on with them.
+    var blockIsolation = Statement.Isolation.readCommitted
+    var blockIsReadOnly = false
     /// Places in the execution log of what the implicit transaction has changed.
     var implicitChanges: [Int] = []
     var prepared: [String: Prepared] = [:]
@@ -196,10 +220,13 @@ final class Backend: SocketOwner {
     private func begin(_ message: FrontendMessage) {
         if skipsToSync, message != .sync, message != .terminate { return }
         phase = .working
+        isReady = false
+        // A reload of the configuration acts between two messages (postgres.c, PostgresMain).
+        settings.configuration = surroundings.configuration.values
         self.message = message
         switch message {
         case .query(let text):
-            inHand = statement(text).map { InHand(statement: $0) }
+            inHand = isUnasked(text) ? nil : statement(text).map { InHand(statement: $0) }
         case .execute(let name, _):
             if let portal = portals[name], let statement = portal.statement {
                 inHand = InHand(
@@ -216,6 +243,11 @@ final class Backend: SocketOwner {
     }
 
     private func perform(_ message: FrontendMessage) {
+        switch message {
+        // Outside a block an implicit transaction begins, under the settings of this moment.
+        case .query, .parse, .bind, .execute: if block == .none { _ = currentTransaction() }
+        case .describe, .close, .flush, .sync, .terminate, .malformed, .unknown: break
+        }
         switch message {
         case .query(let text): query(text)
         case .parse(let name, let text, let types): parse(name, text, types)
@@ -278,7 +310,7 @@ final class Backend: SocketOwner {
     func fail(_ state: SQLState, _ text: String, rows: [UInt8] = []) {
         note(.error(state: state.code, rows: rows))
         send(WireError(.error, state, text))
-        abort()
+        failTransaction()
         // PostgreSQL sends its buffer behind every error (elog.c, send_message_to_frontend).
         flush()
         if message?.isSimple == true {
@@ -299,7 +331,12 @@ final class Backend: SocketOwner {
     }
 
     private func send(_ error: WireError) {
-        origin.executions.note(Failure(event: event, state: error.state.code), for: client)
+        // What the proxy asked by itself, nobody else hears of.
+        var isUnasked = false
+        if case .query(let text) = message { isUnasked = self.isUnasked(text) }
+        if !isUnasked {
+            origin.executions.note(Failure(event: event, state: error.state.code), for: client)
+        }
         surroundings.trace.note(traceName, error.description)
         write(error.encoded)
     }
@@ -312,10 +349,16 @@ final class Backend: SocketOwner {
             Execution(
                 statement: inHand.statement, parameters: inHand.parameters,
                 viewedAt: inHand.viewedAt ?? event, event: event,
-                shown: inHand.shown, committedLSN: committedLSN, reply: reply), for: client)
+                shown: inHand.shown, committedLSN: committedLSN, notices: inHand.notices,
+                standing: SessionStanding(settings, transaction?.isolation), reply: reply), for: client)
     }
 
     // MARK: Output
+
+    func notice(_ severity: String, _ state: String, _ text: String) {
+        inHand?.notices.append(state)
+        write(Messages.notice(severity, state, text))
+    }
 
     func write(_ bytes: [UInt8]) {
         guard !isOver else { return }
@@ -385,6 +428,7 @@ final class Backend: SocketOwner {
     }
 
     private func leave() {
+        savepoints = []
         abort()
         isOver = true
         step += 1

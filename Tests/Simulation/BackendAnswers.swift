@@ -1,4 +1,3 @@
-import Cache
 import PGProtocol
 
 /// In which formats the columns of a result are written: Bind's result format codes.
@@ -30,21 +29,49 @@ enum RowFormat: Equatable {
 
 /// What a statement returns, as the messages that carry it.
 extension Statement {
-    /// COMMIT and ROLLBACK: allowed in a failed block.
+    /// COMMIT, ROLLBACK and their like: allowed in a failed block (postgres.c, IsTransactionExitStmt).
     var endsTransaction: Bool {
         switch self {
         case .commit, .rollback: true
-        case .begin, .select, .insert, .update, .delete, .truncate, .ping, .nonsense: false
+        case .block(let block):
+            switch block {
+            case .rollbackTo, .commitAndChain, .rollbackAndChain, .prepare: true
+            case .savepoint, .release, .setTransaction, .commitPrepared, .rollbackPrepared: false
+            }
+        case .begin, .setting, .catalog, .channel, .select, .insert, .update, .delete, .truncate, .ping, .nonsense:
+            false
         }
     }
-    /// BEGIN, COMMIT and ROLLBACK need no snapshot.
+    /// BEGIN, COMMIT, ROLLBACK and their like.
     var isTransactionControl: Bool {
-        if case .begin = self { true } else { endsTransaction }
+        switch self {
+        case .begin, .commit, .rollback, .block: true
+        case .setting, .catalog, .channel, .select, .insert, .update, .delete, .truncate, .ping, .nonsense: false
+        }
+    }
+    /// Control of transactions, and SET, take no snapshot (pquery.c, PlannedStmtRequiresSnapshot).
+    var needsSnapshot: Bool {
+        if case .setting(let setting) = self { return setting.returnsRows }
+        if case .channel = self { return false }
+        return !isTransactionControl
     }
     var changesRows: Bool {
         switch self {
         case .insert, .update, .delete, .truncate: true
-        case .begin, .commit, .rollback, .select, .ping, .nonsense: false
+        case .catalog(let statement): statement.mayWrite
+        case .begin, .commit, .rollback, .block, .setting, .channel, .select, .ping, .nonsense: false
+        }
+    }
+    /// It may not be run in a transaction that only reads, and is called so in the error.
+    var writesAs: String? {
+        switch self {
+        case .insert: "INSERT"
+        case .update: "UPDATE"
+        case .delete: "DELETE"
+        case .truncate: "TRUNCATE TABLE"
+        case .catalog(let statement): statement.mayWrite ? statement.tag : nil
+        case .select(let select): select.locks ? "SELECT FOR UPDATE" : nil
+        case .begin, .commit, .rollback, .block, .setting, .channel, .ping, .nonsense: nil
         }
     }
 
@@ -53,7 +80,9 @@ extension Statement {
         switch self {
         case .select(let select): select.outputTypes
         case .ping: [.int4]
-        case .insert, .update, .delete, .truncate, .begin, .commit, .rollback, .nonsense: []
+        case .catalog: []
+        case .setting(let setting): setting.returnsRows ? [.text] : []
+        case .insert, .update, .delete, .truncate, .begin, .commit, .rollback, .block, .channel, .nonsense: []
         }
     }
 
@@ -66,7 +95,10 @@ extension Statement {
             plain = Wire.description(select, isBinary: false)
         case .ping:
             plain = Messages.rowDescription([("?column?", .int4)])
-        case .insert, .update, .delete, .truncate, .begin, .commit, .rollback, .nonsense:
+        case .catalog: return nil
+        case .setting(.configure):
+            plain = Messages.rowDescription([("set_config", .text)])
+        case .insert, .update, .delete, .truncate, .begin, .commit, .rollback, .block, .setting, .channel, .nonsense:
             return nil
         }
         // Every field is a name and 18 bytes, of which the last two are the format (manual, 55.7).
@@ -80,15 +112,15 @@ extension Statement {
     }
 
     /// The DataRow messages.
-    func dataRows(_ rows: [[Datum]], _ format: RowFormat) -> [UInt8] {
+    func dataRows(_ rows: [[Datum]], _ format: RowFormat, _ style: TextStyle) -> [UInt8] {
         if case .select(let select) = self, case .all(let isBinary) = format {
-            return Wire.rows(rows, of: select, isBinary: isBinary)
+            return Wire.rows(rows, of: select, isBinary: isBinary, style)
         }
         let types = resultTypes
         var bytes: [UInt8] = []
         for row in rows {
             bytes += Messages.dataRow(
-                row.indices.map { Wire.bytes(row[$0], types[$0], isBinary: format.isBinary($0)) })
+                row.indices.map { Wire.bytes(row[$0], types[$0], isBinary: format.isBinary($0), style) })
         }
         return bytes
     }
@@ -142,6 +174,13 @@ enum Messages {
         }
     }
 
+    /// NotificationResponse on the one channel that there is.
+    static let notification = Wire.message(BackendType.notificationResponse) { body in
+        body.uint32(1)
+        body.cString("news")
+        body.cString("")
+    }
+
     /// NoticeResponse: `NOTICE` or `WARNING`.
     static func notice(_ severity: String, _ state: String, _ message: String) -> [UInt8] {
         Wire.message(BackendType.noticeResponse) { body in
@@ -151,84 +190,5 @@ enum Messages {
             }
             body.uint8(0)
         }
-    }
-}
-
-/// The settings of one session, by name: PostgreSQL's defaults, and what the start-up packet sets.
-struct SessionSettings {
-    private(set) var user = ""
-    private(set) var database = ""
-    /// Names as the start-up packet may have them, in lower case.
-    private var values: [String: String] = SessionSettings.defaults
-
-    private static let defaults: [String: String] = [
-        "timezone": "Etc/UTC", "timezone_abbreviations": "Default", "datestyle": "ISO, MDY",
-        "intervalstyle": "postgres", "extra_float_digits": "1", "bytea_output": "hex",
-        "client_encoding": "UTF8", "server_encoding": "UTF8", "standard_conforming_strings": "on",
-        "lc_monetary": "C.UTF-8", "lc_numeric": "C.UTF-8", "lc_time": "C.UTF-8",
-        "backslash_quote": "safe_encoding", "escape_string_warning": "on", "quote_all_identifiers": "off",
-        "array_nulls": "on", "xmlbinary": "base64", "xmloption": "content",
-        "default_text_search_config": "pg_catalog.english", "row_security": "on",
-        "client_min_messages": "notice", "transaction_isolation": "read committed",
-        "default_transaction_isolation": "read committed", "transform_null_equals": "off",
-        "session_replication_role": "origin", "gin_fuzzy_search_limit": "0", "application_name": "",
-        "is_superuser": "off", "integer_datetimes": "on", "default_transaction_read_only": "off",
-        "in_hot_standby": "off", "server_version": "15.4",
-    ]
-
-    /// What PostgreSQL 15 reports with ParameterStatus, in its order.
-    private static let reported = [
-        "application_name", "client_encoding", "DateStyle", "default_transaction_read_only", "in_hot_standby",
-        "integer_datetimes", "IntervalStyle", "is_superuser", "server_encoding", "server_version",
-        "session_authorization", "standard_conforming_strings", "TimeZone",
-    ]
-
-    mutating func set(_ parameters: [StartupPacket.Parameter]) {
-        for parameter in parameters {
-            switch parameter.name {
-            case "user": user = parameter.value
-            case "database": database = parameter.value
-            default: values[parameter.name.lowercased()] = parameter.value
-            }
-        }
-        if database.isEmpty { database = user }
-        values["session_authorization"] = user
-    }
-
-    /// nil where there is no such setting.
-    subscript(name: String) -> String? { values[name.lowercased()] }
-
-    var report: [UInt8] {
-        Self.reported.flatMap { Messages.parameterStatus($0, self[$0] ?? "") }
-    }
-
-    // MARK: The profile
-
-    /// The settings that `Profile.readSQL` asks for: its columns behind the first four, in order.
-    private static let asked: [String] = {
-        let opening = "current_setting('"
-        var names: [String] = []
-        var rest = Profile.readSQL[...]
-        while let start = rest.firstRange(of: opening) {
-            rest = rest[start.upperBound...]
-            names.append(String(rest.prefix { $0 != "'" }))
-        }
-        return names
-    }()
-
-    /// RowDescription and the row that `Profile.readSQL` returns.
-    func profile(isRepeatableRead: Bool) -> (description: [UInt8], row: [UInt8]) {
-        let names =
-            ["current_database", "session_user", "current_user", "current_schemas"]
-            + Self.asked.map { _ in "current_setting" }
-        let row: [String?] =
-            [database, user, user, "{pg_catalog,public}"]
-            + Self.asked.map { name in
-                name == "transaction_isolation" && isRepeatableRead ? "repeatable read" : self[name]
-            }
-        return (
-            Messages.rowDescription(names.map { ($0, .text) }),
-            Messages.dataRow(row.map { value in value.map { Array($0.utf8) } })
-        )
     }
 }

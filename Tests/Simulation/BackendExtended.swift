@@ -6,11 +6,15 @@ struct Prepared {
     var statement: Statement?
     /// As declared, or else as they follow from the statement.
     var types: [OID]
+    /// The result's columns, where they follow from the catalog.
+    var fields: [ResultField]?
 }
 
 /// A portal: a statement with its parameters, ready to be executed. Ends with its transaction.
 struct Portal {
     var statement: Statement?
+    /// The same over the tables that its names meant at Bind.
+    var planned: Statement?
     var parameters: [Datum]
     var format: RowFormat
     /// A SELECT's, computed under the view that Bind took.
@@ -19,6 +23,8 @@ struct Portal {
     var viewedAt: UInt64?
     /// How many rows have been sent.
     var position = 0
+    /// Something of it was fetched: what it does besides has happened.
+    var isBegun = false
     var isAtEnd = false
     /// The RowDescription that was sent and whose Execute has not come yet.
     var description: [UInt8]?
@@ -35,7 +41,10 @@ extension Backend {
         if let statement {
             if isRefusedInFailedBlock(statement) { return }
             // Analysing what is no transaction control takes a snapshot.
-            if !statement.isTransactionControl, block != .failed { _ = takeView() }
+            if statement.needsSnapshot, block != .failed {
+                _ = takeView()
+                guard resolved(statement) != nil else { return }
+            }
         }
         guard name.isEmpty || prepared[name] == nil else {
             return fail(SQLState("42P05"), "prepared statement \"\(name)\" already exists")
@@ -48,9 +57,11 @@ extension Backend {
                 types[place] = type
             }
         }
-        prepared[name] = Prepared(statement: statement, types: types)
-        write(Messages.empty(BackendType.parseComplete))
-        finished()
+        analyse(statement) { [self] fields in
+            prepared[name] = Prepared(statement: statement, types: types, fields: fields)
+            write(Messages.empty(BackendType.parseComplete))
+            finished()
+        }
     }
 
     func bind(_ bind: FrontendMessage.Bind) {
@@ -68,11 +79,20 @@ extension Backend {
                     + "requires \(known.types.count)")
         }
         if let statement = known.statement, isRefusedInFailedBlock(statement) { return }
+        // Planned again where the search path is another.
+        var planned = known.statement
+        if let statement = known.statement, statement.needsSnapshot {
+            guard let resolved = resolved(statement) else { return }
+            planned = resolved
+        }
         guard bind.portal.isEmpty || portals[bind.portal] == nil else {
             return fail(SQLState("42P03"), "cursor \"\(bind.portal)\" already exists")
         }
         portals[bind.portal] = nil
         guard let parameters = parameters(bind, known.types) else { return }
+        if case .catalog(.read)? = known.statement {
+            return bindRead(bind, known, parameters) { [self] in bound(bind.portal, $0) }
+        }
         let columns = known.statement?.resultTypes.count ?? 0
         // Codes for a statement without columns are ignored.
         guard let format = columns == 0 ? .text : RowFormat(bind.resultFormats, columns: columns) else {
@@ -80,8 +100,9 @@ extension Backend {
                 .protocolViolation,
                 "bind message has \(bind.resultFormats.count) result formats but query has \(columns) columns")
         }
-        var portal = Portal(statement: known.statement, parameters: parameters, format: format)
-        guard let statement = known.statement, columns > 0 else {
+        var portal = Portal(
+            statement: known.statement, planned: planned, parameters: parameters, format: format)
+        guard let statement = planned, columns > 0 else {
             // A change takes its snapshot again when it is executed.
             if known.statement?.changesRows == true { _ = takeView() }
             return bound(bind.portal, portal)
@@ -133,13 +154,22 @@ extension Backend {
     func describe(_ kind: UInt8, _ name: String) {
         if kind == UInt8(ascii: "S") {
             guard let known = prepared[name] else { return failUnprepared(name) }
-            let description = known.statement?.rowDescription(.text)
+            var described = known.statement
+            if let statement = known.statement, statement.needsSnapshot, block != .failed {
+                guard let resolved = resolved(statement) else { return }
+                described = resolved
+            }
+            let description = described?.rowDescription(known.fields, .text)
             if description != nil, isRefusedInFailedBlock(nil) { return }
-            write(Messages.parameterDescription(known.types))
-            write(description ?? Messages.empty(BackendType.noData))
+            return analyse(known.statement) { [self] fields in
+                guard hasSameResult(known, fields) else { return }
+                write(Messages.parameterDescription(known.types))
+                write(description ?? Messages.empty(BackendType.noData))
+                finished()
+            }
         } else {
             guard let portal = portals[name] else { return failUnbound(name) }
-            let description = portal.statement?.rowDescription(portal.format)
+            let description = portal.planned?.rowDescription(portal.answer?.fields, portal.format)
             if description != nil, isRefusedInFailedBlock(nil) { return }
             portals[name]?.description = description
             write(description ?? Messages.empty(BackendType.noData))
@@ -153,7 +183,7 @@ extension Backend {
 
     func execute(_ name: String, _ rowsMax: Int) {
         guard let portal = portals[name] else { return failUnbound(name) }
-        guard let statement = portal.statement else {
+        guard let statement = portal.planned else {
             write(Messages.empty(BackendType.emptyQueryResponse))
             return finished()
         }
@@ -171,6 +201,18 @@ extension Backend {
                 finished()
             }
         }
+        if case .channel(let channel) = statement {
+            join(channel)
+            note(.done(tag: channel.tag))
+            write(Messages.commandComplete(channel.tag))
+            return finished()
+        }
+        if case .setting(let setting) = statement {
+            guard change(setting) else { return }
+            note(.done(tag: setting.tag))
+            write(Messages.commandComplete(setting.tag))
+            return finished()
+        }
         run(statement, portal.parameters) { [self] outcome in
             guard case .changed(let tag) = outcome else { preconditionFailure("a change gives its tag") }
             spend { [self] in
@@ -183,11 +225,14 @@ extension Backend {
 
     /// Sends rows of a portal: all, or as many as Execute asks for, whether or not there are more behind them.
     private func fetch(_ name: String, _ portal: Portal, _ statement: Statement, _ answer: Answer, _ rowsMax: Int) {
+        if case .setting(let setting) = statement, !portal.isBegun { settings.apply(setting) }
+        portals[name]?.isBegun = true
         let left = answer.rows.count - portal.position
         let isSuspended = !portal.isAtEnd && rowsMax > 0 && rowsMax <= left
         let count = isSuspended ? rowsMax : left
         let rows = statement.dataRows(
-            Array(answer.rows[portal.position..<portal.position + count]), portal.format)
+            Array(answer.rows[portal.position..<portal.position + count]), answer.fields, portal.format,
+            settings.style)
         let fails = !isSuspended && !portal.isAtEnd && answer.error != nil
         portals[name]?.position += count
         portals[name]?.isAtEnd = !isSuspended
@@ -233,7 +278,8 @@ extension Reply {
 
 extension ColumnType {
     init?(_ oid: OID) {
-        guard let type = [ColumnType.bool, .int4, .int8, .text].first(where: { $0.oid == oid }) else { return nil }
+        let all: [ColumnType] = [.bool, .int4, .int8, .text, .date, .bytea]
+        guard let type = all.first(where: { $0.oid == oid }) else { return nil }
         self = type
     }
 }

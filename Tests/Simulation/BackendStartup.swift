@@ -19,6 +19,7 @@ extension Backend {
                 }
             case .session(let version, let parameters):
                 settings.set(parameters)
+                settings.configuration = surroundings.configuration.values
                 if let name = settings["application_name"], !name.isEmpty { client = name }
                 spend { [self] in spend { [self] in logIn(version) } }
             }
@@ -47,12 +48,17 @@ extension Backend {
         }
         surroundings.trace.note(traceName, "is process \(key.process)")
         write(Wire.message(BackendType.authentication) { $0.uint32(0) })
-        write(settings.report)
+        for (name, value) in reportedNow {
+            reported[name] = value
+            write(Messages.parameterStatus(name, value))
+        }
         write(
             Wire.message(BackendType.backendKeyData) { body in
                 body.uint32(key.process)
                 body.append(key.secret)
             })
+        if let login = OriginRole(rawValue: settings.user) { settledIdentity = Identity(login) }
+        identity = settledIdentity
         isLoggedIn = true
         ready()
         finished()

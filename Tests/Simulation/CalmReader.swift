@@ -1,9 +1,15 @@
-/// Reads everything when nothing goes wrong any more, each statement until it is a hit [6].
+/// Reads everything when nothing goes wrong any more, each statement until it is a hit [6]: alone, inside of
+/// transaction blocks, and behind what changes settings and takes them back.
 ///
 /// Not expected: a hit for an answer that fails, or that has no room.
 final class CalmReader {
+    /// A statement, and what the session does before it each time.
+    struct Question {
+        var before: [Step.Action] = []
+        var step: Step
+    }
     var client: Client?
-    private let steps: [Step]
+    private let questions: [Question]
     private let bytesMax: Int
     private var next = 0
     private var tries = 0
@@ -15,20 +21,27 @@ final class CalmReader {
     /// Between two tries, when the first ones were in vain: what was refused is asked for again after seconds.
     private static let pauses = [20 * millisecond, 500 * millisecond]
 
-    init(_ steps: [Step], bytesMax: Int) {
-        self.steps = steps
+    init(_ questions: [Question], bytesMax: Int) {
+        self.questions = questions
         self.bytesMax = bytesMax
     }
 
-    var isDone: Bool { next == steps.count && client?.isDone == true }
+    var isDone: Bool { next == questions.count && client?.isDone == true }
 
     func askNext() {
-        guard next < steps.count else { return }
-        client?.give([steps[next]])
+        guard next < questions.count else { return }
+        ask(questions[next].step)
+    }
+
+    private func ask(_ step: Step, after pause: UInt64 = 0) {
+        var steps = pause > 0 ? [Step(seed: 0, action: .think(pause))] : []
+        steps += questions[next].before.map { Step(seed: step.seed, action: $0) }
+        client?.give(steps + [step])
     }
 
     func answered(_ exchange: Exchange, wasHit: Bool) {
-        guard next < steps.count, givenUp == nil else { return }
+        guard next < questions.count, givenUp == nil else { return }
+        guard case .select = exchange.statement else { return }
         if wasHit || !isExpected(exchange) {
             next += 1
             tries = 0
@@ -36,20 +49,49 @@ final class CalmReader {
             return
         }
         tries += 1
+        let question = questions[next]
         if tries == CalmReader.triesMax {
-            givenUp = exchange.statement.sql
+            givenUp = exchange.statement.sql + " as " + (question.before + [question.step.action]).map(\.words)
+                .joined(separator: ", ")
             return
         }
         // In the same manner for a while, since formats and types belong to the key; then in another, for
         // there are manners that are never answered from the cache, such as a named portal.
-        let seed = steps[next].seed &+ UInt64(tries / CalmReader.triesOfAManner)
-        let pause = CalmReader.pauses[tries < CalmReader.triesOfAManner ? 0 : 1]
-        let again = Step(seed: seed, action: steps[next].action)
-        client?.give([Step(seed: 0, action: .think(pause)), again])
+        let seed = question.step.seed &+ UInt64(tries / CalmReader.triesOfAManner)
+        ask(
+            Step(seed: seed, action: question.step.action),
+            after: CalmReader.pauses[tries < CalmReader.triesOfAManner ? 0 : 1])
     }
 
     private func isExpected(_ exchange: Exchange) -> Bool {
-        guard case .select = exchange.statement, case .rows(_, let rows, _) = exchange.reply else { return false }
+        guard case .rows(_, let rows, _) = exchange.reply else { return false }
         return rows.count + 1024 < bytesMax
+    }
+}
+
+extension Workload {
+    /// What is asked when all is calm.
+    func calmQuestions() -> [CalmReader.Question] {
+        let steps = reading(0)
+        var questions = steps.map { CalmReader.Question(step: $0) }
+        for (place, step) in steps.enumerated() where place < 24 {
+            let list = step.action.statements
+            // What was prepared under other settings is the origin's business from then on.
+            let discard = Step.Action.query(BoundStatement(.setting(.discardAll)))
+            switch place % 3 {
+            case 0:
+                var block = TransactionBlock(statements: list)
+                block.isPlain = true
+                questions.append(CalmReader.Question(step: Step(seed: step.seed, action: .transaction(block))))
+            case 1:
+                questions.append(CalmReader.Question(before: [discard], step: step))
+            default:
+                let style = Setting.dateStyle.values[place % 2]
+                let there = BoundStatement(.setting(.set(.dateStyle, style, isLocal: false)))
+                let own = BoundStatement(.setting(.set(.custom, "\(place)", isLocal: false)))
+                questions.append(CalmReader.Question(before: [discard, .query(there), .query(own)], step: step))
+            }
+        }
+        return questions
     }
 }

@@ -4,8 +4,8 @@ import PGProtocol
 
 /// What the modelled origin answers to pgcache's questions about its catalog.
 ///
-/// Nothing in this catalog ever changes but `catalogVersion`: tables, functions and rights are those of `Table.all` and
-/// of a new PostgreSQL 15. A text that no part of pgcache sends is a mistake of the model's and stops it.
+/// Tables and rights are those of `Table.all` and of the database's `CatalogState`, functions those of a new
+/// PostgreSQL 15. A text that no part of pgcache sends is a mistake of the model's and stops it.
 struct CatalogAnswers {
     let publications: Publications
     let database: OriginDatabase
@@ -14,7 +14,7 @@ struct CatalogAnswers {
     static let databaseName = "sim"
 
     func rows(_ sql: String, _ parameters: [String?]) -> [[String?]] {
-        if sql == Rights.sql { return [["t"]] }
+        if sql == Rights.sql { return rights(parameters) }
         if sql == CatalogQueries.relations { return relations(parameters) }
         if sql == CatalogPoll.query.sql { return [poll] }
         if sql.hasPrefix("SELECT pg_wal_lsn_diff(") { return publications.retention(sql) }
@@ -29,23 +29,24 @@ struct CatalogAnswers {
         if sql == CatalogQueries.functions(builtIn: false) { return [] }
         if sql == CatalogQueries.userNames { return [] }
         if sql == ReplicationFeed.blockerQuery { return blocker }
-        if let name = parameters.first ?? nil, sql == CatalogPoll.membership(publication: name).sql {
-            return publications.memberships(name)
-        }
         preconditionFailure("the modelled origin has no answer to \(sql)")
     }
 
-    /// For each pair of schema and name a row per column, ordered by both; only `public` holds anything.
+    /// For each pair of schema and name a row per column, ordered by both.
     private func relations(_ parameters: [String?]) -> [[String?]] {
         let arrays = parameters.map { SQLExcerpt.elements(ofArray: $0 ?? "") }
         precondition(arrays.count == 2 && arrays[0].count == arrays[1].count, "pairs of schema and name")
         let pairs = zip(arrays[0], arrays[1]).sorted { $0 < $1 }
         var rows: [[String?]] = []
         for (schema, name) in pairs {
-            guard schema == "public", let table = Table.all.first(where: { $0.name == name }) else {
+            if schema == CatalogState.schema, name == Sheet.name, let sheet = database.catalog.sheet {
+                rows += self.rows(of: sheet)
+                continue
+            }
+            guard let table = Table.all.first(where: { $0.schema == schema && $0.name == name }) else {
                 rows.append(
                     [schema, name] + [nil, nil, nil, nil, nil, "f"] + [nil, nil, nil, nil, nil, nil]
-                        + ["t", "f", "f", nil])
+                        + ["t", "f", "f", nil, "f", nil])
                 continue
             }
             for (index, column) in table.columns.enumerated() {
@@ -53,20 +54,78 @@ struct CatalogAnswers {
                     schema, name, "\(table.oid)", "r", "p", "f", "f", "f",
                     table.replicaIdentity == .full ? "f" : "d", "\(index + 1)", column.name,
                     "\(column.type.oid)", "f", column.isNotNull ? "t" : "f", "t", index == 0 ? "t" : "f",
-                    "f", "t",
+                    "f", "t", table.trigger == nil ? "f" : "t", "\(column.type.oid)",
                 ])
             }
         }
         return rows
     }
 
-    /// One value per part of the poll; the last is the moment at which the configuration was loaded.
-    private var poll: [String?] {
-        [String?](repeating: "1:1", count: Self.pollParts - 1)
-            + ["2026-01-01 00:00:\(10 + publications.catalogVersion)"]
+    /// A row for each column of a table whose columns change.
+    private func rows(of sheet: Sheet) -> [[String?]] {
+        sheet.attributes.map { attribute in
+            [
+                CatalogState.schema, Sheet.name, "\(sheet.oid)", "r", "p",
+                sheet.hasRowSecurity ? "t" : "f", "f", "f", "d",
+                "\(attribute.number)", attribute.column.rawValue, "\(attribute.type.oid)", "f",
+                attribute.number == 1 ? "t" : "f", "t", attribute.number == 1 ? "t" : "f", "f", "t", "f",
+                "\(attribute.type.oid)",
+            ]
+        }
     }
-    private static let pollParts =
-        CatalogPoll.query.sql.ranges(of: "pg_catalog.concat(pg_catalog.count(*)").count + 1
+
+    /// A role, and the OIDs of tables; no functions need a right of their own here.
+    private func rights(_ parameters: [String?]) -> [[String?]] {
+        let state = database.catalog
+        let tables = (parameters[1] ?? "{}").dropFirst().dropLast().split(separator: ",").map { OID($0) }
+        guard let role = parameters[0].flatMap({ OriginRole(rawValue: $0) }) else {
+            return [["f", who]]
+        }
+        let mayRead = tables.allSatisfy { oid in
+            guard let table = oid.flatMap({ database.table($0) }) else { return false }
+            return state.mayRead(role, table) && state.mayUseSchema(role, of: table)
+        }
+        let hasPolicy = tables.contains { $0 == state.sheet?.oid } && state.sheet?.hasRowSecurity == true
+        return [[!mayRead ? "f" : hasPolicy ? "p" : "t", who]]
+    }
+    private var who: String? { CatalogPoll.who(ofRow: poll) }
+
+    /// One value per part of the poll: behind the colon the version of the catalog that has changed it last. The last
+    /// is the moment at which the configuration was loaded.
+    private var poll: [String?] {
+        let versions = database.catalogVersions
+        func last(_ isChange: (CatalogState, CatalogState) -> Bool) -> String {
+            let place = versions.indices.dropFirst().last { isChange(versions[$0 - 1].state, versions[$0].state) }
+            return "1:\(place ?? 0)"
+        }
+        return Self.pollParts.map { part in
+            if part.contains("pg_attribute x") { return last { $0.sheet?.attributes != $1.sheet?.attributes } }
+            if part.contains("pg_auth_members x") { return last { $0.staff != $1.staff } }
+            if part.contains("spaces n)") { return last { $0.schemaUsers != $1.schemaUsers } }
+            if part.contains("c.relacl") {
+                return last { $0.readers != $1.readers || $0.sheet?.readers != $1.sheet?.readers }
+            }
+            guard part.contains("c.relrowsecurity") else { return "1:0" }
+            return last { $0.sheet?.oid != $1.sheet?.oid || $0.sheet?.hasRowSecurity != $1.sheet?.hasRowSecurity }
+        } + ["2026-01-01 00:00:\(10 + publications.catalogVersion)"]
+    }
+
+    /// The version of the catalog that an answer to the poll tells of.
+    static func version(ofPoll rows: [[String?]]) -> Int? {
+        rows.first?.dropLast().compactMap { $0?.split(separator: ":").last.flatMap { Int($0) } }.max()
+    }
+
+    /// The expressions of the poll but the last, which is the moment at which the configuration was loaded.
+    private static let pollParts: [String] = {
+        let opening = "(SELECT pg_catalog.concat(pg_catalog.count(*)"
+        var rest = CatalogPoll.query.sql[...]
+        var parts: [String] = []
+        while let place = rest.firstRange(of: opening) {
+            rest = rest[place.upperBound...]
+            parts.append(String(rest[..<(rest.firstRange(of: opening)?.lowerBound ?? rest.endIndex)]))
+        }
+        return parts
+    }()
 
     private var blocker: [[String?]] {
         guard let open = database.running.first else { return [] }

@@ -6,8 +6,14 @@ protocol ClientObserver: AnyObject {
     func began(client name: String, connection socket: Socket)
     func answered(_ exchange: Exchange)
     func violated(_ violation: Violation)
+    /// Everything that it has asked for was answered.
+    func settled(client name: String)
     /// A connection is over, by whoever's wish, and so many statements of it were not answered.
     func lost(client name: String, outstanding: Int)
+}
+
+extension ClientObserver {
+    func settled(client name: String) {}
 }
 
 /// A client: goes through the steps of its plan, one after the other, on one connection at a time.
@@ -42,6 +48,7 @@ final class Client {
     private var watched = 0
 
     private var steps: [Step]
+    private let login: Login
     private var nextStep = 0
     private var moves: [ClientMove] = []
     private var nextMove = 0
@@ -74,7 +81,8 @@ final class Client {
         self.dial = dial
         number = plan.number
         steps = plan.steps
-        conversation = ClientConversation(name: "client-\(plan.number).0", book: surroundings.book)
+        login = plan.login
+        conversation = ClientConversation(name: "client-\(plan.number).0", surroundings)
     }
 
     convenience init(
@@ -160,12 +168,12 @@ final class Client {
         isRetrying = false
         life += 1
         statementsBefore += conversation.sent
-        conversation = ClientConversation(name: name, book: surroundings.book)
+        conversation = ClientConversation(name: name, surroundings)
         self.socket = socket
         state = .open
         lastProgress = surroundings.scheduler.now
         observer?.began(client: name, connection: socket)
-        moves = ClientScript.connecting(name: name, asksForEncryption: random.chance(250))
+        moves = ClientScript.connecting(name: name, login, asksForEncryption: random.chance(250))
         nextMove = 0
         isStepping = true
         watch()
@@ -360,6 +368,7 @@ extension Client: SocketOwner {
             socket.end()
             return
         }
+        if conversation.outstanding == 0 { observer?.settled(client: name) }
         advance()
     }
 

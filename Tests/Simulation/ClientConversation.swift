@@ -12,6 +12,7 @@ struct ClientConversation {
     /// application_name
     let name: String
     private let book: StatementBook
+    private let configuration: Configuration
     private var reader = ReplyReader()
 
     /// One request, as the place of its reply.
@@ -33,9 +34,12 @@ struct ClientConversation {
         var bound: BoundStatement
         var isBinary = false
         var limit = 0
+        /// Of the prepared statement.
+        var name = ""
         var sentAt: UInt64
     }
     private struct Prepared {
+        var name: String
         var statement: Statement
         /// ParseComplete has come.
         var isComplete = false
@@ -56,6 +60,8 @@ struct ClientConversation {
     /// Statements by name and portals by name, as sent.
     private var prepared: [String: Prepared] = [:]
     private var portals: [String: Asked] = [:]
+    /// What the server has said of prepared statements whose result follows from the catalog.
+    private var told: [String: [ColumnType]] = [:]
     /// RowDescription of the portal that is executed next.
     private var portalDescription: [UInt8]?
     /// An error came: nothing is answered up to the next Sync.
@@ -64,6 +70,15 @@ struct ClientConversation {
     /// The block as the replies so far make it; after a COMMIT or ROLLBACK that failed it may have ended or not.
     private var block = TransactionStatus.idle
     private var mayHaveEnded = false
+    private(set) var belief = SessionBelief()
+    /// ParameterStatus as last seen.
+    private var reported: [String: String] = [:]
+    /// SQLSTATEs of the notices since the last answer.
+    private var notices: [String] = []
+    /// LISTEN was sent.
+    private var hasListened = false
+    /// Notifications that have come.
+    private var notified = 0
 
     /// As of the last ReadyForQuery.
     private(set) var status = TransactionStatus.idle
@@ -74,9 +89,13 @@ struct ClientConversation {
     private(set) var sent = 0
     private(set) var answered = 0
 
-    init(name: String, book: StatementBook) {
+    init(name: String, book: StatementBook, configuration: Configuration = Configuration()) {
         self.name = name
         self.book = book
+        self.configuration = configuration
+    }
+    init(name: String, _ surroundings: Surroundings) {
+        self.init(name: name, book: surroundings.book, configuration: surroundings.configuration)
     }
 
     /// Replies that have not come.
@@ -110,20 +129,23 @@ struct ClientConversation {
     private mutating func owing(_ message: ClientRequest, _ event: UInt64) -> Owed? {
         switch message {
         case .encryptionRequest: return .encryption
-        case .startup: return .startup
+        case .startup(let name, let login):
+            belief.begins(name, login)
+            return .startup
         case .query(let bound):
             sent += 1
             prepared[""] = nil
+            if case .channel(.listen) = bound.statement { hasListened = true }
             return .query(Asked(number: sent, bound: bound, sentAt: event))
         case .parse(let name, let statement, _):
-            prepared[name] = Prepared(statement: statement)
+            prepared[name] = Prepared(name: name, statement: statement)
             return .parse(name)
         case .describeStatement(let name):
             guard let statement = prepared[name] else { preconditionFailure("\(name) was never parsed") }
             return .statementDescription(statement)
         case .bind(let binding):
             portals[binding.portal] = Asked(
-                bound: binding.bound, isBinary: binding.hasBinaryResults, sentAt: event)
+                bound: binding.bound, isBinary: binding.hasBinaryResults, name: binding.statement, sentAt: event)
             return .bind
         case .describePortal(let portal):
             guard let asked = portals[portal] else { preconditionFailure("\(portal) was never bound") }
@@ -132,6 +154,7 @@ struct ClientConversation {
             guard var asked = portals[portal] else { preconditionFailure("\(portal) was never bound") }
             sent += 1
             asked.number = sent
+            if case .channel(.listen) = asked.bound.statement { hasListened = true }
             asked.limit = limit
             return .execute(asked)
         case .closeStatement(let name): return .close(name)
@@ -157,7 +180,12 @@ struct ClientConversation {
 
     private mutating func take(_ message: ReplyReader.Message, _ exchanges: inout [Exchange]) throws(Violation) {
         switch message.type {
-        case BackendType.parameterStatus, BackendType.noticeResponse: return
+        case BackendType.parameterStatus: return try noteParameter(message)
+        case BackendType.notificationResponse:
+            guard hasListened else { throw violation("a notification for who does not listen") }
+            notified += 1
+            return
+        case BackendType.noticeResponse: return try noteNotice(message)
         case BackendType.errorResponse: return try failed(message, &exchanges)
         default: break
         }
@@ -180,6 +208,7 @@ struct ClientConversation {
         case (.parse(let name), BackendType.parseComplete):
             try expectEmpty(message)
             prepared[name]?.isComplete = true
+            told[name] = nil
             finished()
         case (.bind, BackendType.bindComplete):
             try expectEmpty(message)
@@ -219,7 +248,8 @@ struct ClientConversation {
             progress.hasParameters = true
             return
         }
-        _ = try description(prepared.statement, false, message)
+        let description = try description(prepared.statement, false, message)
+        if case .catalog = prepared.statement, let description { told[prepared.name] = ResultTypes.of(description) }
         finished()
     }
 
@@ -233,13 +263,25 @@ struct ClientConversation {
             return nil
         }
         guard message.type == BackendType.rowDescription else { throw unexpected(message) }
-        if case .select(let select) = statement {
-            let expected = Wire.description(select, isBinary: isBinary)
-            guard message.bytes.elementsEqual(expected) else {
-                throw violation("RowDescription \(Array(message.bytes)), not \(expected)")
+        if case .select = statement {
+            let readings = readings(of: statement)
+            let isRight = readings.contains { select in
+                message.bytes.elementsEqual(Wire.description(select, isBinary: isBinary))
+            }
+            guard isRight else {
+                throw violation("RowDescription \(Array(message.bytes)), not one of \(readings)")
             }
         }
         return Array(message.bytes)
+    }
+
+    /// What a SELECT may mean in this session, whose settings a reload may have changed.
+    private func readings(of statement: Statement) -> [Select] {
+        configuration.values(since: 0).compactMap { values in
+            let schemas = belief.standing(values).schemas
+            guard case .select(let select) = statement.resolved(in: schemas) else { return nil }
+            return select
+        }
     }
 
     // MARK: Answers
@@ -258,7 +300,7 @@ struct ClientConversation {
         case BackendType.rowDescription where isQuery && statement.returnsRows && progress.description == nil:
             progress.description = try description(statement, false, message)
         case BackendType.dataRow where statement.returnsRows && (!isQuery || progress.description != nil):
-            try check(row: message, statement.columnCount)
+            try check(row: message, asked)
             progress.rows.append(contentsOf: message.bytes)
             progress.rowCount += 1
             guard asked.limit == 0 || progress.rowCount <= asked.limit else {
@@ -270,6 +312,8 @@ struct ClientConversation {
             try completed(statement, tag)
             let reply = answer(statement, tag, isQuery)
             report(asked, reply, message.end, &exchanges)
+            belief.completed(statement, tag)
+            if case .setting(.discardAll) = statement { prepared = [:] }
             answered(isQuery)
         case BackendType.portalSuspended where !isQuery && asked.limit > 0 && progress.rowCount == asked.limit:
             try expectEmpty(message)
@@ -300,11 +344,23 @@ struct ClientConversation {
         exchanges.append(
             Exchange(
                 client: name, number: asked.number, statement: asked.bound.statement,
-                parameters: asked.bound.parameters, isBinary: asked.isBinary, sentAt: asked.sentAt,
-                endOfReply: end, reply: reply))
+                parameters: asked.bound.parameters, isBinary: asked.isBinary,
+                belief: belief, notices: notices, notified: notified, sentAt: asked.sentAt, endOfReply: end,
+                reply: reply))
+        notices = []
     }
 
-    private func check(row message: ReplyReader.Message, _ columns: Int) throws(Violation) {
+    private func check(row message: ReplyReader.Message, _ asked: Asked) throws(Violation) {
+        var columns = asked.bound.statement.columnCount
+        if case .catalog = asked.bound.statement {
+            let described = progress.description ?? portalDescription
+            guard let types = described.map(ResultTypes.of) ?? told[asked.name] else { return }
+            // Rows are what the client was told that they would be [S4].
+            guard ResultTypes.fit(message.body, types, isBinary: asked.isBinary) else {
+                throw violation("DataRow that is not of \(types.map { "\($0)" })")
+            }
+            columns = types.count
+        }
         var fields = FieldReader(message.body)
         guard fields.integer(2) == columns else { throw violation("DataRow without \(columns) columns") }
         for _ in 0..<columns {
@@ -322,12 +378,19 @@ struct ClientConversation {
         }
         let isRight: Bool
         switch statement {
-        case .select, .ping: isRight = tag == "SELECT \(progress.rowCount)"
+        case .select, .ping, .setting(.configure): isRight = tag == "SELECT \(progress.rowCount)"
+        case .setting(let setting): isRight = tag == setting.tag
+        case .channel(let channel): isRight = tag == channel.tag
+        case .block(.commitAndChain): isRight = tag == (block == .failed ? "ROLLBACK" : "COMMIT")
+        case .block(.prepare): isRight = tag == (block == .inTransaction ? "PREPARE TRANSACTION" : "ROLLBACK")
+        case .block(let block): isRight = tag == block.tag
         case .insert(let insert): isRight = tag == "INSERT 0 \(insert.rows.count)"
         case .update: isRight = counted("UPDATE ")
         case .delete: isRight = counted("DELETE ")
         case .truncate: isRight = tag == "TRUNCATE TABLE"
-        case .begin: isRight = tag == "BEGIN"
+        case .catalog(.read): isRight = tag == "SELECT \(progress.rowCount)"
+        case .catalog(let statement): isRight = tag == statement.tag || counted(statement.tag)
+        case .begin(let begin): isRight = tag == begin.tag
         case .commit: isRight = tag == (block == .failed ? "ROLLBACK" : "COMMIT") || (mayHaveEnded && tag == "COMMIT")
         case .rollback: isRight = tag == "ROLLBACK"
         case .nonsense: isRight = false
@@ -335,10 +398,14 @@ struct ClientConversation {
         guard isRight else { throw violation("\(tag) as the tag of \(book.text(of: statement))") }
         switch statement {
         case .begin: block = .inTransaction
-        case .commit, .rollback:
+        case .commit, .rollback, .block(.prepare):
             block = .idle
             mayHaveEnded = false
-        case .select, .insert, .update, .delete, .truncate, .ping, .nonsense:
+        case .block(.commitAndChain), .block(.rollbackAndChain), .block(.rollbackTo):
+            guard block != .idle else { throw violation("\(tag) outside of a transaction") }
+            block = .inTransaction
+            mayHaveEnded = false
+        case .select, .insert, .update, .delete, .truncate, .block, .setting, .catalog, .channel, .ping, .nonsense:
             guard block != .failed || mayHaveEnded else {
                 throw violation("\(book.text(of: statement)) was answered in a failed transaction")
             }
@@ -353,6 +420,8 @@ struct ClientConversation {
         }
         self.status = status
         block = status
+        belief.ready(isIdle: status == .idle)
+        try checkReported()
         mayHaveEnded = false
         isSkipping = false
         portalDescription = nil
@@ -380,6 +449,7 @@ struct ClientConversation {
             guard !progress.isAnswered else { throw violation("ERROR \(state) behind CommandComplete") }
             let rows = progress.rows
             failed(asked, state, rows, message.end, &exchanges)
+            belief.failed()
             answered(true)
         case .encryption, .startup: throw violation("ERROR \(state) while connecting")
         case .sync:
@@ -387,6 +457,7 @@ struct ClientConversation {
             guard !progress.isAnswered else { throw violation("ERROR \(state) behind an error of Sync") }
             progress.isAnswered = true
             if block == .inTransaction { block = .failed }
+            belief.failed()
         case .parse, .bind, .statementDescription, .portalDescription, .execute, .close:
             skip(state, message.end, &exchanges)
         }
@@ -397,11 +468,44 @@ struct ClientConversation {
     ) {
         switch asked.bound.statement {
         // It may have failed before it ended the block, or while it did.
-        case .commit, .rollback: mayHaveEnded = block != .idle
+        case .commit, .rollback, .block(.prepare): mayHaveEnded = block != .idle
         default: break
         }
         if block == .inTransaction { block = .failed }
         report(asked, .error(state: state, rows: rows), end, &exchanges)
+    }
+
+    // MARK: Settings and notices
+
+    private mutating func noteParameter(_ message: ReplyReader.Message) throws(Violation) {
+        var fields = FieldReader(message.body)
+        guard let name = fields.text(), let value = fields.text(), fields.isAtEnd else {
+            throw violation("a ParameterStatus that ends early")
+        }
+        reported[name] = value
+    }
+
+    private mutating func noteNotice(_ message: ReplyReader.Message) throws(Violation) {
+        var fields = FieldReader(message.body)
+        while let code = fields.byte(), code != 0 {
+            guard let value = fields.text() else { throw violation("a NoticeResponse that ends early") }
+            if code == UInt8(ascii: "C") { notices.append(value) }
+        }
+    }
+
+    /// The session's settings as far as they are reported: those that what was done has made.
+    private func checkReported() throws(Violation) {
+        for (name, value) in reported
+        where SessionSettings.reported.contains(name) && name != "is_superuser" && name != "session_authorization" {
+            let possible = configuration.values(since: 0).map { values in
+                var settings = belief.settings
+                settings.configuration = values
+                return settings[name] ?? ""
+            }
+            guard possible.contains(value) else {
+                throw violation("\(name) was reported as \(value), and is \(possible)")
+            }
+        }
     }
 
     /// Nothing more is owed up to Sync. The error is the answer to the first execution that it keeps from happening.
@@ -420,6 +524,7 @@ struct ClientConversation {
             place += 1
         }
         if block == .inTransaction { block = .failed }
+        belief.failed()
         portalDescription = nil
         head = place
         progress = Progress()

@@ -2,6 +2,7 @@
 /// steps out. Every step makes sense without those before it, and money is safe whichever are left.
 struct ClientPlan: Hashable {
     var number: Int
+    var login = Login.plain
     var steps: [Step] = []
 }
 
@@ -60,9 +61,19 @@ struct Step: Hashable {
 
 /// A transaction block and what is in it.
 struct TransactionBlock: Hashable {
-    var isolation = Statement.Isolation.readCommitted
+    var begin = Begin.readCommitted
     var statements: [BoundStatement]
     var commits = true
+    /// Instead of COMMIT or ROLLBACK.
+    var end: BlockStatement?
+    /// What follows it: the other half of PREPARE TRANSACTION.
+    var behind: [BoundStatement] = []
+    /// One statement after the other, by one protocol, as a mapper of objects does.
+    var isPlain = false
+
+    var ending: BoundStatement {
+        BoundStatement(end.map { .block($0) } ?? (commits ? .commit : .rollback))
+    }
 }
 
 extension Step.Action {
@@ -91,7 +102,7 @@ extension Step.Action {
         case .query(let one), .execute(let one), .sendInTwo(let one, _), .cancel(let one, _): [one]
         case .pipeline(let list, _), .queries(let list), .readSlowly(let list, _): list
         case .leave(_, let list, _, _): list
-        case .transaction(let block): block.statements
+        case .transaction(let block): block.statements + block.behind
         case .prepareEarly(let one, let between, _): between + [one]
         }
     }
@@ -102,7 +113,9 @@ extension Statement {
     var returnsRows: Bool {
         switch self {
         case .select, .ping: true
-        case .insert, .update, .delete, .truncate, .begin, .commit, .rollback, .nonsense: false
+        case .setting(let setting): setting.returnsRows
+        case .catalog(let statement): statement.isRead
+        case .insert, .update, .delete, .truncate, .begin, .commit, .rollback, .block, .channel, .nonsense: false
         }
     }
 
@@ -137,7 +150,10 @@ extension Statement {
         case .delete(var delete):
             delete.conditions = mapped(delete.conditions)
             return .delete(delete)
-        case .truncate, .begin, .commit, .rollback, .ping, .nonsense:
+        case .catalog(.read(var read)):
+            read.key = read.key.map(body)
+            return .catalog(.read(read))
+        case .truncate, .begin, .commit, .rollback, .block, .setting, .catalog, .channel, .ping, .nonsense:
             return self
         }
     }

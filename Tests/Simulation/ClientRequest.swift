@@ -4,7 +4,7 @@ import PGProtocol
 enum ClientRequest: Hashable {
     /// SSLRequest; the answer is one byte.
     case encryptionRequest
-    case startup(applicationName: String)
+    case startup(applicationName: String, Login = .plain)
     case query(BoundStatement)
     case parse(String, Statement, ClientRequest.Declared)
     case describeStatement(String)
@@ -43,10 +43,13 @@ extension ClientRequest {
         switch self {
         case .encryptionRequest:
             writer.lengthPrefixed { $0.uint32(80_877_103) }
-        case .startup(let name):
+        case .startup(let name, let login):
             writer.lengthPrefixed { body in
                 body.uint32(3 << 16)
-                for text in ["user", "app", "database", "sim", "application_name", name] { body.cString(text) }
+                for parameter in login.parameters(name) {
+                    body.cString(parameter.name)
+                    body.cString(parameter.value)
+                }
                 body.uint8(0)
             }
         case .query(let bound):
@@ -143,7 +146,10 @@ extension Statement {
         switch self {
         case .select(let select): select.outputTypes.count
         case .ping: 1
-        case .insert, .update, .delete, .truncate, .begin, .commit, .rollback, .nonsense: 0
+        // Not known: one code stands for all columns.
+        case .catalog(let statement): statement.isRead ? 1 : 0
+        case .setting(let setting): setting.returnsRows ? 1 : 0
+        case .insert, .update, .delete, .truncate, .begin, .commit, .rollback, .block, .channel, .nonsense: 0
         }
     }
 }
@@ -156,6 +162,8 @@ extension Datum {
         case .bool(let value): "\(value)"
         case .int(let value): "\(value)"
         case .text(let value): "'\(value)'"
+        case .date(let days): "'\(Wire.date(days, .iso))'"
+        case .bytes(let bytes): "'\(Wire.bytea(bytes, escapes: false))'"
         }
     }
 }

@@ -53,9 +53,9 @@ struct ClientScript {
     }
 
     /// The moves that connect.
-    static func connecting(name: String, asksForEncryption: Bool) -> [ClientMove] {
+    static func connecting(name: String, _ login: Login = .plain, asksForEncryption: Bool) -> [ClientMove] {
         let encryption: [ClientMove] = asksForEncryption ? [.send([.encryptionRequest]), .await] : []
-        return encryption + [.send([.startup(applicationName: name)]), .await]
+        return encryption + [.send([.startup(applicationName: name, login)]), .await]
     }
 
     private init(random: Random, names: StatementNames, isPrepared: @escaping (String) -> Bool) {
@@ -205,9 +205,9 @@ struct ClientScript {
     // MARK: Transactions
 
     private mutating func transaction(_ block: TransactionBlock) {
-        let begin = BoundStatement(.begin(block.isolation))
-        let end = BoundStatement(block.commits ? .commit : .rollback)
-        let manner = random.below(1000)
+        let begin = BoundStatement(.begin(block.begin))
+        let end = block.ending
+        let manner = block.isPlain ? random.within(200...999) : random.below(1000)
         let movesMoney = block.statements.contains { $0.statement.movesMoney }
         switch manner {
         case ..<120:
@@ -220,14 +220,15 @@ struct ClientScript {
             moves = one(begin, isExtended) + [.requireBlock]
             for bound in block.statements {
                 moves += one(bound, isExtended)
-                if random.chance(250) {
+                if random.chance(block.isPlain ? 20 : 250) {
                     // Now and then for as long as a publication takes to be changed.
                     let micros = random.below(random.chance(300) ? 60_000 : 2_000)
                     moves.append(.pause(UInt64(micros) * microsecond))
                 }
-                if random.chance(500) { moves.append(.requireBlock) }
+                if !block.isPlain, random.chance(500) { moves.append(.requireBlock) }
             }
             moves += one(end, isExtended)
+            for bound in block.behind { moves += one(bound, isExtended) }
         }
     }
 
@@ -241,8 +242,10 @@ extension Statement {
     fileprivate var isWorthAName: Bool {
         switch self {
         case .select, .ping, .begin, .commit, .rollback: true
+        case .setting(let setting): setting != .discardAll
         case .insert, .update, .delete: !parameterTypes.isEmpty
-        case .truncate, .nonsense: false
+        case .catalog(let statement): statement.isRead
+        case .block, .channel, .truncate, .nonsense: false
         }
     }
 

@@ -146,7 +146,7 @@ struct Evaluation {
                 return false
             case .int(let divisor):
                 answer.rows.append([first[place].row[0], .int(Self.numerator / divisor)])
-            case .null, .bool, .text: answer.rows.append([first[place].row[0], .null])
+            case .null, .bool, .text, .date, .bytes: answer.rows.append([first[place].row[0], .null])
             }
         }
         show(place, other)
@@ -225,7 +225,10 @@ extension Datum {
         case (.int(let left), .int(let right)): return left == right
         case (.text(let left), .text(let right)): return left.utf8.elementsEqual(right.utf8)
         case (.bool(let left), .bool(let right)): return left == right
-        case (.int, _), (.text, _), (.bool, _): preconditionFailure("values that are compared are of one type")
+        case (.date(let left), .date(let right)): return left == right
+        case (.bytes(let left), .bytes(let right)): return left == right
+        case (.int, _), (.text, _), (.bool, _), (.date, _), (.bytes, _):
+            preconditionFailure("values that are compared are of one type")
         }
     }
 
@@ -236,7 +239,10 @@ extension Datum {
         case (.int(let left), .int(let right)): return left < right
         case (.text(let left), .text(let right)): return left.utf8.lexicographicallyPrecedes(right.utf8)
         case (.bool(let left), .bool(let right)): return !left && right
-        case (.int, _), (.text, _), (.bool, _): preconditionFailure("values that are compared are of one type")
+        case (.date(let left), .date(let right)): return left < right
+        case (.bytes(let left), .bytes(let right)): return left.lexicographicallyPrecedes(right)
+        case (.int, _), (.text, _), (.bool, _), (.date, _), (.bytes, _):
+            preconditionFailure("values that are compared are of one type")
         }
     }
 }

@@ -24,7 +24,25 @@ struct Execution {
     var shown: [Answer.Shown] = []
     /// The end of the commit record, where the statement committed something.
     var committedLSN: LSN?
+    /// SQLSTATEs of the notices that came with the reply.
+    var notices: [String] = []
+    /// What the session was like then; nil where nobody noted it.
+    var standing: SessionStanding?
     var reply: Reply
+}
+
+/// What answers depend on besides data.
+struct SessionStanding: Hashable {
+    var style: TextStyle
+    var schemas: [String]
+    /// Of the transaction, or of the next one.
+    var isolation: Statement.Isolation
+
+    init(_ settings: SessionSettings, _ isolation: Statement.Isolation?) {
+        style = settings.style
+        schemas = settings.schemas
+        self.isolation = isolation ?? settings.isolation
+    }
 }
 
 /// An ErrorResponse that the modelled origin has sent, whatever the message was that failed.
@@ -40,6 +58,10 @@ final class ExecutionLog {
     private(set) var executions: [String: [Execution]] = [:]
     /// Every error by client, in order: those of executions too.
     private(set) var errors: [String: [Failure]] = [:]
+    /// Every change of a client's current_user by client, in order.
+    private var roles: [String: [(event: UInt64, role: OriginRole)]] = [:]
+    /// Versions of the catalog that a client has made and not been told of yet.
+    private var catalogVersions: [String: [Int]] = [:]
 
     /// Its place among the client's executions, for `amend`.
     @discardableResult
@@ -50,6 +72,21 @@ final class ExecutionLog {
     func note(_ failure: Failure, for client: String) {
         errors[client, default: []].append(failure)
     }
+    func note(role: OriginRole, of client: String, at event: UInt64) {
+        roles[client, default: []].append((event, role))
+    }
+    /// current_user of a client's session at an event.
+    func role(of client: String, at event: UInt64) -> OriginRole {
+        roles[client]?.last { $0.event <= event }?.role ?? .app
+    }
+    func note(catalogVersion: Int, by client: String) {
+        catalogVersions[client, default: []].append(catalogVersion)
+    }
+    func takeCatalogVersions(of client: String) -> [Int] { catalogVersions.removeValue(forKey: client) ?? [] }
+    /// The commits that a client was notified of, in order.
+    private(set) var deliveries: [String: [LSN]] = [:]
+    func noteDelivery(_ lsn: LSN, to client: String) { deliveries[client, default: []].append(lsn) }
+
     /// Completes the one at a place that `note` gave.
     func amend(_ client: String, at place: Int, _ body: (inout Execution) -> Void) {
         guard place < executions[client]?.count ?? 0 else { return }
@@ -72,6 +109,12 @@ struct Exchange {
     var parameters: [Datum]
     /// Result formats of Bind: binary or not, for all columns; simple queries are text.
     var isBinary: Bool
+    /// What the client can know of its session; nil in tests that do not ask.
+    var belief: SessionBelief?
+    /// SQLSTATEs of the notices that came with the reply.
+    var notices: [String] = []
+    /// Notifications that came before its end.
+    var notified = 0
     /// `Scheduler.count` when it was sent.
     var sentAt: UInt64
     /// Position in the client's incoming stream behind the last byte of the reply's rows and tag (not ReadyForQuery).

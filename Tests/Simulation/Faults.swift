@@ -10,6 +10,8 @@ enum Fault: CaseIterable {
     case standbyStuck
     case tablesLocked, publicationDropped
     case memoryShrinks, settingsReloaded
+    /// The origin's configuration has another default.
+    case configurationReloaded
 
     /// How often it is drawn, beside the others.
     var weight: Int {
@@ -18,7 +20,7 @@ enum Fault: CaseIterable {
         case .streamFails: 8
         case .linkFails, .backendEnds, .slotLost, .publicationDropped: 4
         case .socketVanishes, .linkFailsSilently, .tablesLocked: 2
-        case .originRestarts, .originRefuses, .settingsReloaded: 2
+        case .originRestarts, .originRefuses, .settingsReloaded, .configurationReloaded: 2
         }
     }
 }
@@ -100,6 +102,11 @@ final class Faults {
             surroundings.scheduler.after(short) { [unowned world] in
                 world.reload(memoBytesMax: world.surroundings.parameters.memoBytesMax)
             }
+        case .configurationReloaded:
+            let setting = random.pick([Setting.byteaOutput, .dateStyle])
+            let values = [setting.key: random.pick(setting.values)]
+            surroundings.configuration.reload(values, at: surroundings.scheduler.now)
+            world.origin.publications.catalogChanged()
         case .settingsReloaded: world.reload(memoBytesMax: world.surroundings.parameters.memoBytesMax)
         }
     }

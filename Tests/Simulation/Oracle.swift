@@ -16,6 +16,9 @@ struct Violation: Error, Equatable, CustomStringConvertible {
 /// 2. Nobody sees a row go back to an older version.
 /// 3. Nobody outside of a transaction sees a half of it: money is neither made nor lost.
 /// 4. A hit is not older than what its own session has written [S1].
+/// 8. Settings: an answer means, and looks like, what its session's settings make of it [K1, K3]; the origin's session
+///    has those that its client gave it, and its notices arrive.
+/// 9. Inside a transaction block there are hits only under READ COMMITTED, and before it writes or locks [S2].
 ///
 /// Whose answer it is follows from the order of things alone. The proxy answers from its cache only while the origin
 /// owes the session nothing, so an execution that had ended when the proxy appended a reply, and that no earlier
@@ -32,8 +35,13 @@ final class Oracle {
         /// Of these, those with an answer that the origin had just given to another session.
         var followed = 0
         var errors = 0
-        /// Times that rule 1...4 was looked at.
-        var checks = [0, 0, 0, 0, 0]
+        /// Inside transaction blocks.
+        var hitsInBlocks = 0
+        /// BEGIN, COMMIT and ROLLBACK that the origin never heard of, and BEGINs that it heard of later.
+        var localControls = 0
+        var deferredBegins = 0
+        /// Times that a rule was looked at, by its number.
+        var checks = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
         /// Times that a session saw a row go back, whether or not that counts as a violation.
         var stepsBack = 0
     }
@@ -79,13 +87,19 @@ final class Oracle {
                 rule: 1, text: "\(exchange.title) got bytes up to \(exchange.endOfReply) that the proxy never appended")
         }
         let session = session(exchange.client)
+        skipDeferredBegin(exchange.client, session, before: mark.event)
         let next = next(of: exchange.client, session, endedBy: mark.event)
         var isForwarded = true
         let violation: Violation?
         if let failure = failure(exchange, session, by: mark.event), next?.event != failure.event {
             violation = noteError()
+        } else if case .error(state: "0A000", _) = exchange.reply, case .catalog(.read) = exchange.statement {
+            violation = checkChangedResult(exchange, session, mark)
         } else if let next {
             violation = checkForwarded(exchange, next, session)
+        } else if isLocalControl(exchange, session) {
+            noteTransaction(exchange, nil, session)
+            violation = nil
         } else {
             isForwarded = false
             violation = checkHit(exchange, session, mark)
@@ -172,35 +186,14 @@ final class Oracle {
         }
         session.consumed += 1
         if case .error = execution.reply { counts.errors += 1 }
-        let violation =
-            if case .select(let select) = exchange.statement {
+        var violation = checkStanding(exchange, execution)
+        let resolved = execution.standing.flatMap { exchange.statement.resolved(in: $0.schemas) }
+        if violation == nil, case .select(let select) = resolved ?? exchange.statement {
+            violation =
                 checkShown(exchange, select, execution, session) ?? checkMoney(exchange, select, execution, session)
-            } else {
-                nil as Violation?
-            }
+        }
         noteTransaction(exchange, execution, session)
         return violation
-    }
-
-    /// What the reply says of the session's transaction and of its own writes.
-    private func noteTransaction(_ exchange: Exchange, _ execution: Execution, _ session: OracleSession) {
-        if let lsn = execution.committedLSN { session.committed(lsn, by: exchange) }
-        guard case .done = execution.reply else { return }
-        switch exchange.statement {
-        case .begin:
-            session.isInBlock = true
-            session.hasWrittenInBlock = false
-        case .commit, .rollback:
-            session.isInBlock = false
-            session.hasWrittenInBlock = false
-        case .insert, .update, .delete, .truncate:
-            if session.isInBlock {
-                session.hasWrittenInBlock = true
-            } else if execution.committedLSN == nil {
-                session.wrote(session.consumed - 1, exchange)
-            }
-        case .select, .ping, .nonsense: break
-        }
     }
 
     /// Rule 2 for an answer of the origin: hits have shown nothing that is newer.

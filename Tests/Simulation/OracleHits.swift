@@ -5,7 +5,8 @@ extension Oracle {
     func checkHit(_ exchange: Exchange, _ session: OracleSession, _ mark: Ledger.Mark) -> Violation? {
         counts.hits += 1
         counts.checks[1] += 1
-        guard case .select(let select) = exchange.statement else {
+        if case .catalog(.read(let read)) = exchange.statement { return checkSheetHit(exchange, read, session, mark) }
+        guard case .select(let asked) = exchange.statement, !asked.locks else {
             return Violation(
                 rule: 1, text: exchange.title + " was answered without the origin\n" + ReplyText.got(exchange))
         }
@@ -13,28 +14,43 @@ extension Oracle {
             return Violation(
                 rule: 1, text: exchange.title + " was answered from the cache while the stream was not live")
         }
-        guard !session.isInBlock else {
-            return Violation(rule: 1, text: exchange.title + " was answered from the cache inside a transaction")
-        }
+        if let violation = checkBlock(exchange, session) { return violation }
+        if let violation = checkRights(exchange, asked.tablesRead, mark) { return violation }
         guard case .rows(let description, let rows, let tag) = exchange.reply else {
             return Violation(
                 rule: 1, text: exchange.title + " got from the cache what is no answer\n" + ReplyText.got(exchange))
         }
+        guard exchange.notices.isEmpty else {
+            return Violation(rule: 8, text: exchange.title + " got notices \(exchange.notices) with a hit")
+        }
+        let readings = readings(exchange)
+        guard let first = readings.first else {
+            return Violation(
+                rule: 8, text: exchange.title + " was answered from the cache, and names nothing in its search path")
+        }
+        var reading = first
+        var expected = database.answer(first.select, exchange.parameters, at: mark.watermark)
+        var isOfWatermark = false
+        for one in readings.reversed() where !isOfWatermark {
+            reading = one
+            expected = database.answer(one.select, exchange.parameters, at: mark.watermark)
+            isOfWatermark =
+                if tag == Reply.suspended {
+                    isBeginning(rows, of: expected, reading, exchange)
+                } else {
+                    expected.error == nil && tag == "SELECT \(expected.rows.count)"
+                        && rows == reading.rows(expected, isBinary: exchange.isBinary)
+                }
+        }
+        let select = reading.select
         if let description, description != Wire.description(select, isBinary: exchange.isBinary) {
             return Violation(rule: 1, text: exchange.title + " got another row description than the origin's")
         }
-        let expected = database.answer(select, exchange.parameters, at: mark.watermark)
+        counts.checks[8] += 1
         var shown = expected.shown
-        let isOfWatermark =
-            if tag == Reply.suspended {
-                isBeginning(rows, of: expected, select, exchange)
-            } else {
-                expected.error == nil && tag == "SELECT \(expected.rows.count)"
-                    && rows == Wire.rows(expected.rows, of: select, isBinary: exchange.isBinary)
-            }
         if !isOfWatermark {
-            guard let leader = leader(of: exchange, select, mark, expected) else {
-                return wrongHit(exchange, select, mark, expected)
+            guard let leader = leader(of: exchange, reading, mark, expected) else {
+                return wrongHit(exchange, reading, mark, expected)
             }
             counts.followed += 1
             shown = leader.shown
@@ -44,7 +60,7 @@ extension Oracle {
         if tag == Reply.suspended { return checkMoney(exchange, select, nil, session) }
         counts.checks[2] += 1
         if let violation = isOfWatermark
-            ? checkWatermark(exchange, select, session, mark) : checkFollowed(exchange, shown, session)
+            ? checkWatermark(exchange, reading, session, mark) : checkFollowed(exchange, shown, session)
         {
             return violation
         }
@@ -56,30 +72,39 @@ extension Oracle {
 
     /// The rows of an Execute that asked for so many are the first ones; that an error waits behind them does not show.
     private func isBeginning(
-        _ rows: [UInt8], of expected: Answer, _ select: Select, _ exchange: Exchange
+        _ rows: [UInt8], of expected: Answer, _ reading: Reading, _ exchange: Exchange
     ) -> Bool {
-        guard let count = ReplyText.rows(rows, select.outputTypes, isBinary: exchange.isBinary)?.count,
+        guard let count = ReplyText.rows(rows, reading.select.outputTypes, isBinary: exchange.isBinary)?.count,
             count > 0, count <= expected.rows.count
         else { return false }
-        return rows == Wire.rows(Array(expected.rows.prefix(count)), of: select, isBinary: exchange.isBinary)
+        return rows
+            == reading.rows(Answer(rows: Array(expected.rows.prefix(count))), isBinary: exchange.isBinary)
     }
 
     /// What the origin had just answered to a session that asked the same, if this session may have waited for it
     /// [S6]. It may be newer than the watermark; nothing in it may be older.
     private func leader(
-        of exchange: Exchange, _ select: Select, _ mark: Ledger.Mark, _ expected: Answer
+        of exchange: Exchange, _ reading: Reading, _ mark: Ledger.Mark, _ expected: Answer
     ) -> Execution? {
+        let select = reading.select
         for client in executions.executions.keys.sorted() where client != exchange.client {
             guard let list = executions.executions[client] else { continue }
             for execution in list.suffix(Oracle.leadersLooked).reversed()
             where execution.event <= mark.event && execution.statement == exchange.statement
                 && execution.parameters == exchange.parameters && execution.reply.isSame(as: exchange.reply)
+                && isRead(execution, as: reading)
                 && !isOlder(execution.shown, than: expected.shown, select, at: mark.watermark)
             {
                 return execution
             }
         }
         return nil
+    }
+    /// The execution's session read the statement as this one does.
+    private func isRead(_ execution: Execution, as reading: Reading) -> Bool {
+        guard let standing = execution.standing else { return true }
+        guard case .select(let select) = execution.statement.resolved(in: standing.schemas) else { return false }
+        return Reading(select: select, style: standing.style) == reading
     }
     /// Executions of each client that are looked at.
     static let leadersLooked = 64
@@ -98,36 +123,36 @@ extension Oracle {
     }
 
     private func wrongHit(
-        _ exchange: Exchange, _ select: Select, _ mark: Ledger.Mark, _ expected: Answer
+        _ exchange: Exchange, _ reading: Reading, _ mark: Ledger.Mark, _ expected: Answer
     ) -> Violation {
+        let rows = reading.rows(expected, isBinary: exchange.isBinary)
         let reply =
             if let error = expected.error {
-                Reply.error(
-                    state: error.state, rows: Wire.rows(expected.rows, of: select, isBinary: exchange.isBinary))
+                Reply.error(state: error.state, rows: rows)
             } else {
                 Reply.rows(
-                    description: nil, rows: Wire.rows(expected.rows, of: select, isBinary: exchange.isBinary),
+                    description: nil, rows: rows,
                     tag: "SELECT \(expected.rows.count)")
             }
         return Violation(
             rule: 1,
             text: exchange.title + " is not the origin's answer at W = \(mark.watermark), event \(mark.event)\n"
                 + ReplyText.comparison(exchange, expected: reply) + "\n  it is "
-                + positionText(exchange, select) + "\n" + commits(around: mark.watermark, of: select))
+                + positionText(exchange, reading) + "\n" + commits(around: mark.watermark, of: reading.select))
     }
 
     /// Where the origin would have answered so.
-    private func positionText(_ exchange: Exchange, _ select: Select) -> String {
+    private func positionText(_ exchange: Exchange, _ reading: Reading) -> String {
         for record in database.log.suffix(1000).reversed() {
-            if answer(exchange, select, isTrueAt: record.end) { return "the origin's answer at \(record.end)" }
+            if answer(exchange, reading, isTrueAt: record.end) { return "the origin's answer at \(record.end)" }
         }
         return "no answer that the origin has given for a long time"
     }
 
-    private func answer(_ exchange: Exchange, _ select: Select, isTrueAt lsn: LSN) -> Bool {
+    private func answer(_ exchange: Exchange, _ reading: Reading, isTrueAt lsn: LSN) -> Bool {
         guard case .rows(_, let rows, _) = exchange.reply else { return false }
-        let answer = database.answer(select, exchange.parameters, at: lsn)
-        return answer.error == nil && rows == Wire.rows(answer.rows, of: select, isBinary: exchange.isBinary)
+        let answer = database.answer(reading.select, exchange.parameters, at: lsn)
+        return answer.error == nil && rows == reading.rows(answer, isBinary: exchange.isBinary)
     }
 
     /// The last commits on the tables up to a position, and the first ones behind it.
@@ -149,11 +174,18 @@ extension Oracle {
 
     // MARK: - Rule 4
 
-    private func checkOwnWrites(
+    func checkOwnWrites(
         _ exchange: Exchange, _ session: OracleSession, _ mark: Ledger.Mark
     ) -> Violation? {
         counts.checks[4] += 1
         if let violation = resolveWrites(exchange.client, session) { return violation }
+        let told = executions.deliveries[exchange.client] ?? []
+        if let newest = told.prefix(exchange.notified).max(), newest > mark.watermark {
+            return Violation(
+                rule: 4,
+                text: exchange.title + " was answered at W = \(mark.watermark), behind the notification of a commit "
+                    + "at \(newest)\n" + ReplyText.got(exchange))
+        }
         guard session.ownLSN <= mark.watermark else {
             return Violation(
                 rule: 4,
@@ -192,8 +224,9 @@ extension Oracle {
 
     /// A hit at a watermark: hits do not go back among themselves, and not behind what the origin has shown.
     private func checkWatermark(
-        _ exchange: Exchange, _ select: Select, _ session: OracleSession, _ mark: Ledger.Mark
+        _ exchange: Exchange, _ reading: Reading, _ session: OracleSession, _ mark: Ledger.Mark
     ) -> Violation? {
+        let select = reading.select
         if let last = session.lastHit, last.epoch == mark.epoch, mark.watermark < last.watermark {
             return Violation(
                 rule: 2, text: exchange.title + " is a hit at \(mark.watermark) after one at \(last.watermark)")
@@ -202,12 +235,12 @@ extension Oracle {
         guard let newest = newer.map(\.at).max() else { return nil }
         let mixed = database.answer(select, exchange.parameters, at: mark.watermark, with: newer)
         guard case .rows(_, let rows, _) = exchange.reply,
-            mixed.error != nil || rows != Wire.rows(mixed.rows, of: select, isBinary: exchange.isBinary)
+            mixed.error != nil || rows != reading.rows(mixed, isBinary: exchange.isBinary)
         else { return nil }
         // It may as well be an answer of a time when all that was so: then nobody can tell that it went back.
-        if answer(exchange, select, isTrueAt: newest) { return nil }
+        if answer(exchange, reading, isTrueAt: newest) { return nil }
         for record in database.log[database.firstRecord(behind: newest)...].prefix(64)
-        where answer(exchange, select, isTrueAt: record.end) { return nil }
+        where answer(exchange, reading, isTrueAt: record.end) { return nil }
         let rowsText = newer.prefix(4).map { "\($0.row.text) of \($0.at)" }.joined(separator: ", ")
         return stepBack(
             exchange,

@@ -29,7 +29,9 @@ enum ReplyText {
                     value = Array(bytes[position..<position + length])
                     position += length
                 }
-                guard let datum = Wire.datum(value, type, isBinary: isBinary) else { return nil }
+                // How a date or bytes look depends on the session.
+                let shown = isBinary || (type != .date && type != .bytea) ? type : .text
+                guard let datum = Wire.datum(value, shown, isBinary: isBinary) else { return nil }
                 row.append(datum)
             }
             rows.append(row)
@@ -39,7 +41,7 @@ enum ReplyText {
 
     /// Behind a statement's text.
     static func parameters(_ parameters: [Datum]) -> String {
-        parameters.isEmpty ? "" : " with (" + parameters.map(\.text).joined(separator: ", ") + ")"
+        parameters.isEmpty ? "" : " with (" + parameters.map(\.words).joined(separator: ", ") + ")"
     }
 
     static func got(_ exchange: Exchange) -> String { "  got:      " + reply(exchange.reply, exchange) }
@@ -62,30 +64,21 @@ enum ReplyText {
             switch exchange.statement {
             case .select(let select): select.outputTypes
             case .ping: [.int4]
-            case .insert, .update, .delete, .truncate, .begin, .commit, .rollback, .nonsense: []
+            case .catalog: []
+            case .setting(let setting): setting.returnsRows ? [.text] : []
+            case .insert, .update, .delete, .truncate, .begin, .commit, .rollback, .block, .channel, .nonsense: []
             }
         guard let rows = rows(bytes, types, isBinary: exchange.isBinary) else {
             return "\(bytes.count) bytes that are no rows of this statement"
         }
-        let texts = rows.prefix(rowsMax).map { "(" + $0.map(\.text).joined(separator: ", ") + ")" }
+        let texts = rows.prefix(rowsMax).map { "(" + $0.map(\.words).joined(separator: ", ") + ")" }
         let more = rows.count > rowsMax ? " …\(rows.count - rowsMax) more" : ""
         return "[" + texts.joined(separator: " ") + more + "]"
     }
 }
 
-extension Datum {
-    fileprivate var text: String {
-        switch self {
-        case .null: "null"
-        case .bool(let value): "\(value)"
-        case .int(let value): "\(value)"
-        case .text(let value): "'\(value)'"
-        }
-    }
-}
-
 extension RowName {
-    var text: String { "\(Table.all[table].name) \(id)" }
+    var text: String { "\(OriginDatabase.name(of: table)) \(id)" }
 }
 
 extension Exchange {
@@ -113,12 +106,13 @@ extension LogRecord {
         guard case .commit(let xid, let edits) = kind else { return nil }
         var parts: [String] = []
         for edit in edits where tables.contains(edit.table) {
-            let table = Table.all[edit.table].name
+            let table = OriginDatabase.name(of: edit.table)
             switch edit.kind {
             case .insert(let row): parts.append("+\(table) \(RowText.short(row))")
             case .update(_, let new): parts.append("\(table) \(RowText.short(new))")
-            case .delete(let row): parts.append("-\(table) \(row.first?.text ?? "")")
+            case .delete(let row): parts.append("-\(table) \(row.first?.words ?? "")")
             case .truncate: parts.append("truncate \(table)")
+            case .schemaMessage: break
             }
         }
         guard !parts.isEmpty else { return nil }
@@ -128,7 +122,7 @@ extension LogRecord {
 }
 
 private enum RowText {
-    static func short(_ row: Row) -> String { "(" + row.map(\.text).joined(separator: ", ") + ")" }
+    static func short(_ row: Row) -> String { "(" + row.map(\.words).joined(separator: ", ") + ")" }
 }
 
 /// A number that sums up what was checked: FNV-1a, 64 bits (Fowler, Noll, Vo).

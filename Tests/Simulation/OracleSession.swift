@@ -15,7 +15,10 @@ final class OracleSession {
     private(set) var isLost = false
     /// In a transaction block, as far as the replies tell.
     var isInBlock = false
+    /// Or locked.
     var hasWrittenInBlock = false
+    /// A BEGIN that the proxy has answered, and that the origin has not executed.
+    var deferredBegin: Statement?
 
     /// The end of the last commit of its own, and what it was [S1].
     var ownLSN = LSN.zero

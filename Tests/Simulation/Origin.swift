@@ -65,6 +65,11 @@ final class Origin: OriginHost {
         backends.first { $0.key == key }?.cancel()
     }
 
+    /// A commit that notifies has become visible.
+    func notify(of lsn: LSN) {
+        for backend in backends { backend.notified(of: lsn) }
+    }
+
     // MARK: Faults
 
     /// Every connection ends, what runs is rolled back, temporary slots and advisory locks are gone; up again after

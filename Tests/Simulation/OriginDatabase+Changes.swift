@@ -12,6 +12,12 @@ extension OriginDatabase {
         stamp.xid == transaction.xid ? nil : self.transaction(stamp.xid)
     }
 
+    /// Another that has locked the row without changing it.
+    private func locker(_ table: Int, _ id: Int64, other transaction: Transaction) -> Transaction? {
+        let name = RowName(table: table, id: id)
+        return running.first { $0 !== transaction && $0.locked.contains(name) }
+    }
+
     /// Another that truncates this table.
     private func truncater(of table: Int, other transaction: Transaction) -> Transaction? {
         running.first { $0 !== transaction && $0.truncatedTables & (1 << table) != 0 }
@@ -128,15 +134,36 @@ extension OriginDatabase {
             var isCurrent = true
             while let ended = chain[index].ended, isCurrent {
                 if let other = holder(ended, other: transaction) { return .stopped(.waits(for: other)) }
-                if transaction.isolation == .repeatableRead { return .stopped(.failed(Self.conflict)) }
+                if transaction.isolation.keepsView { return .stopped(.failed(Self.conflict)) }
                 isCurrent = index + 1 < chain.count && chain[index + 1].isUpdated
                 if isCurrent { index += 1 }
             }
             // READ COMMITTED takes the newest version, if that still is what it looks for (manual, 13.2.1).
             guard isCurrent, Condition.areTrue(conditions, chain[index].row, parameters) else { continue }
+            if let other = locker(table, id, other: transaction) { return .stopped(.waits(for: other)) }
             victims.append(Victim(id: id, index: index, row: chain[index].row))
         }
         return .found(victims)
+    }
+
+    // MARK: SELECT FOR UPDATE
+
+    /// The newest versions of the rows, which nobody else changes until the transaction ends.
+    func lock(_ select: Select, _ parameters: [Datum], in transaction: Transaction, _ view: View) -> Outcome {
+        let victims: [Victim]
+        switch self.victims(select.table, select.conditions, parameters, transaction, view) {
+        case .found(let found): victims = found
+        case .stopped(let outcome): return outcome
+        }
+        var rows: [VisibleRow] = []
+        for victim in victims {
+            _ = number(transaction)
+            transaction.changedTables |= 1 << select.table
+            transaction.locked.append(RowName(table: select.table, id: victim.id))
+            let made = tables[select.table].chain(victim.id)[victim.index].created
+            rows.append(VisibleRow(row: victim.row, lsn: made.commit))
+        }
+        return .answer(Evaluation.answer(select, parameters, first: rows, second: []))
     }
 
     // MARK: TRUNCATE
@@ -197,7 +224,8 @@ extension OriginDatabase {
         switch (left, right) {
         case (.null, _), (_, .null): return .null
         case (.int(let left), .int(let right)): return .int(left + right)
-        case (.bool, _), (.text, _), (.int, _): preconditionFailure("only integers are added")
+        case (.bool, _), (.text, _), (.int, _), (.date, _), (.bytes, _):
+            preconditionFailure("only integers are added")
         }
     }
 }

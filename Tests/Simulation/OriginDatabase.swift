@@ -17,10 +17,13 @@ struct View: Hashable {
 
 /// A transaction of the modelled origin.
 ///
-/// running -> logged (its commit record is written) -> ended (visible, its locks gone), or running -> ended.
+/// running -> logged (its commit record is written) -> ended (visible, its locks gone), or running -> ended; between
+/// running and the others it may be prepared, and nobody's.
 final class Transaction {
-    enum State { case running, logged, ended }
-    let isolation: Statement.Isolation
+    enum State { case running, prepared, logged, ended }
+    /// Stands once it has a view.
+    var isolation: Statement.Isolation
+    var isReadOnly = false
     /// Given with its first write.
     var xid: TransactionID?
     var state = State.running
@@ -33,9 +36,18 @@ final class Transaction {
     var edits: [RowEdit] = []
     /// Rows that it changed.
     var touched: [(table: Int, id: Int64)] = []
-    /// Tables that it changed rows of, and that it truncated, a bit each.
+    /// Rows that it locked without changing them.
+    var locked: [RowName] = []
+    /// Tables that it changed or locked rows of, and that it truncated, a bit each.
     var changedTables = 0
     var truncatedTables = 0
+    /// current_user of its statements, set before each.
+    var role = OriginRole.app
+    /// The catalog as it has changed it, and the place of that among all versions once it is visible.
+    var catalog: CatalogState?
+    var catalogVersion: Int?
+    /// It has changed the shape of `sheet`.
+    var locksSheet = false
     /// Whom its last statement could not do without the end of.
     var waitsFor: Transaction?
     var waiters: [Waiter] = []
@@ -67,6 +79,8 @@ struct Answer {
         var id: Int64
         var lsn: LSN
     }
+    /// Where the result's columns follow from the catalog of the moment.
+    var fields: [ResultField]?
     var rows: [[Datum]] = []
     var shown: [Shown] = []
     /// It ended here, behind `rows`.
@@ -80,10 +94,22 @@ struct Answer {
 ///
 /// A commit is written to the log, and becomes visible later, perhaps in another order than others; locks last until
 /// then. Not modelled: locks of readers (a TRUNCATE waits for writers only, and who reads while it runs sees the rows
-/// from before it), savepoints, changes of a primary key.
+/// from before it), changes of a primary key; who waits for what a savepoint undoes waits for the whole transaction.
 final class OriginDatabase {
     let surroundings: Surroundings
     var tables = Table.all.map { _ in VersionedTable() }
+
+    /// What the catalog is for everybody, and all that it ever was.
+    var catalog: CatalogState { catalogVersions[catalogVersions.count - 1].state }
+    var catalogVersions = [CatalogVersion(event: 0, time: 0, state: CatalogState(), noticedAt: 0)]
+    /// Open transactions that have used `sheet`.
+    var sheetUsers: [Transaction] = []
+    /// Whether an event trigger tells of changes of the schema in the stream.
+    var hasEventTrigger = false
+    /// Transactions whose message the proxy has taken, and whose change is not visible yet.
+    var messagesTaken: [UInt32] = []
+    /// Called when the catalog has changed for everybody.
+    var catalogChanged: ((_ before: CatalogState, _ now: CatalogState) -> Void)?
 
     /// Everything that was logged, in order.
     private(set) var log: [LogRecord] = []
@@ -96,6 +122,8 @@ final class OriginDatabase {
     private var highestCompleted: TransactionID
     /// Transactions with a number that are not over, by their numbers.
     private var inFlight: [Transaction] = []
+    /// Prepared transactions by their global identifiers.
+    var prepared: [String: Transaction] = [:]
     /// No commit becomes visible before this moment.
     private var stuckUntil: UInt64 = 0
     /// Counts crashes: what was scheduled before one does not happen.
@@ -166,12 +194,20 @@ final class OriginDatabase {
         let outcome: Outcome
         switch statement {
         case .select(let select):
+            if let error = catalog(for: transaction).refusal(select.tablesRead, transaction.role) {
+                return .failed(error)
+            }
+            if select.locks {
+                outcome = lock(select, parameters, in: transaction, view)
+                break
+            }
             return .answer(answer(select, parameters, .view(view, own: transaction.xid)))
         case .insert(let insert): outcome = run(insert, parameters, in: transaction)
         case .update(let update): outcome = run(update, parameters, in: transaction, view)
         case .delete(let delete): outcome = run(delete, parameters, in: transaction, view)
         case .truncate(let tables): outcome = truncate(tables, in: transaction)
-        case .begin, .commit, .rollback, .ping, .nonsense:
+        case .catalog(let statement): outcome = run(statement, parameters, in: transaction, view)
+        case .begin, .commit, .rollback, .block, .setting, .channel, .ping, .nonsense:
             preconditionFailure("\(statement.sql) is not for the database")
         }
         guard case .waits(for: let other) = outcome else { return outcome }
@@ -205,9 +241,11 @@ final class OriginDatabase {
         }
         surroundings.trace.note("origin", "commit of \(xid) is logged, up to \(record.end)")
         let parameters = surroundings.parameters
+        // What the event trigger tells of is often decoded long before: else nobody would read the old catalog [T2].
+        let isAnnounced = hasEventTrigger && transaction.catalog != nil
         let typical =
-            random.chance(parameters.slowVisibilityPerMille)
-            ? parameters.slowVisibilityMicroseconds : parameters.visibilityMicroseconds
+            random.chance(max(parameters.slowVisibilityPerMille, isAnnounced ? 400 : 0))
+            ? max(parameters.slowVisibilityMicroseconds, isAnnounced ? 20_000 : 0) : parameters.visibilityMicroseconds
         let delay = UInt64(random.within(200...3000)) * UInt64(typical)
         let start = max(surroundings.scheduler.now, stuckUntil)
         scheduleVisibility(transaction, at: start + delay) { done(record.end) }
@@ -248,11 +286,17 @@ final class OriginDatabase {
     @discardableResult
     func writeOther() -> LSN { append(.other).end }
 
-    /// The origin is stopped at once: what runs is rolled back, what is logged becomes visible. Callbacks are dropped.
+    /// The origin is stopped at once: what runs is rolled back, what is logged becomes visible, what is prepared
+    /// stays. Callbacks are dropped.
     func crash() {
         generation += 1
         stuckUntil = 0
+        sheetUsers.removeAll { $0.state != .prepared }
         for transaction in inFlight {
+            if transaction.state == .prepared {
+                transaction.waiters = []
+                continue
+            }
             if transaction.state == .running { undo(transaction) }
             finish(transaction)
             transaction.waiters = []
@@ -303,6 +347,9 @@ final class OriginDatabase {
 
     /// Visible, or never to be; its locks are gone.
     private func finish(_ transaction: Transaction) {
+        if let state = transaction.catalog, transaction.state == .logged { catalogBecame(state, by: transaction) }
+        if !sheetUsers.isEmpty { sheetUsers.removeAll { $0 === transaction } }
+        transaction.locksSheet = false
         transaction.state = .ended
         transaction.waitsFor = nil
         transaction.edits = []
@@ -310,6 +357,19 @@ final class OriginDatabase {
         guard let xid = transaction.xid else { return }
         inFlight.removeAll { $0 === transaction }
         complete(xid)
+    }
+
+    private func catalogBecame(_ state: CatalogState, by transaction: Transaction) {
+        let before = catalog
+        transaction.catalog = nil
+        transaction.catalogVersion = catalogVersions.count
+        catalogVersions.append(
+            CatalogVersion(
+                event: surroundings.scheduler.count, time: surroundings.scheduler.now, state: state,
+                xid: transaction.xid))
+        messageTaken(nil)
+        surroundings.trace.note("origin", "catalog version \(catalogVersions.count - 1) is visible")
+        catalogChanged?(before, state)
     }
 
     private func release(_ transaction: Transaction) {
@@ -352,6 +412,11 @@ final class OriginDatabase {
             surroundings.parameters.rowsPerTable, noteBytes: surroundings.parameters.noteBytes, &random) {
             add(row.values, row.table, transaction)
         }
+        if surroundings.parameters.changesCatalog { makeSheet(transaction) }
+        var events = surroundings.random("initial events")
+        for row in InitialRows.events(surroundings.parameters.rowsPerTable, &events) {
+            add(row.values, row.table, transaction)
+        }
         guard let xid = transaction.xid else { return }
         append(.commit(xid: xid, edits: transaction.edits)) { [self] end in
             for row in transaction.touched { tables[row.table].commit(row.id, xid, at: end) }
@@ -388,6 +453,22 @@ enum InitialRows {
             let account: Datum = random.chance(150) ? .null : .int(Int64(random.within(1...max(1, count))))
             let state = random.pick([Datum.text("open"), .text("open"), .text("done"), .null])
             rows.append((Table.entry, [.int(Int64(id)), account, .int(amount), state]))
+        }
+        return rows
+    }
+
+    /// Others in each of the two tables of that name.
+    static func events(_ count: Int, _ random: inout Random) -> [(table: Int, values: Row)] {
+        var rows: [(table: Int, values: Row)] = []
+        for table in [Table.event, Table.archivedEvent] {
+            for id in 1...max(1, count) {
+                let kind = Datum.int(Int64(random.within(1...3)))
+                rows.append(
+                    (
+                        table,
+                        [.int(Int64(id)), kind, SessionTemplates.marks(&random), SessionTemplates.days(&random)]
+                    ))
+            }
         }
         return rows
     }

@@ -5,8 +5,11 @@ struct RowEdit {
     /// Position of its record.
     var lsn: LSN
     var table: Int
-    enum Kind { case insert(Row), update(old: Row, new: Row), delete(Row), truncate }
+    /// The last is the event trigger's transactional message about a change of the schema.
+    enum Kind { case insert(Row), update(old: Row, new: Row), delete(Row), truncate, schemaMessage }
     var kind: Kind
+    /// The shape that the table had, where it can change.
+    var sheet: Sheet?
 }
 
 /// One ended transaction, or something else that only takes room, in the order of the log.

@@ -1,3 +1,4 @@
+import Cache
 import Loop
 import PGProtocol
 
@@ -39,6 +40,10 @@ final class OriginLink: PostgresLink {
     private var arrived: [LinkEvent] = []
     private var events: [LinkEvent] = []
     private var eventsTaken = 0
+    /// The question under way is the poll of the catalog.
+    private var isPolling = false
+    /// The transaction that comes in the stream, and whether it holds a message about the schema.
+    private var streamed: (narrowID: UInt32, hasMessage: Bool) = (0, false)
 
     /// As `LibpqLink.connectTimeoutNanoseconds`.
     static let connectTimeoutNanoseconds = 10 * second
@@ -80,6 +85,7 @@ final class OriginLink: PostgresLink {
         guard state != .closed else { return }  // lost; its event says so
         precondition(state == .idle, "one query at a time")
         state = .asking
+        isPolling = sql == CatalogPoll.query.sql
         toOrigin?.send([.query(sql, parameters)])
     }
 
@@ -125,6 +131,8 @@ final class OriginLink: PostgresLink {
         guard eventsTaken < events.count else { return nil }
         let event = events[eventsTaken]
         eventsTaken += 1
+        if case .copyData(let bytes) = event, surface.database.hasEventTrigger { noteMessage(bytes) }
+        if isPolling, case .answered(let rows) = event { surface.database.noticed(poll: rows) }
         if eventsTaken == events.count {
             events.removeAll(keepingCapacity: true)
             eventsTaken = 0
@@ -166,6 +174,18 @@ final class OriginLink: PostgresLink {
     }
 
     // MARK: Inside
+
+    /// Follows the stream as far as to know which transactions hold the event trigger's message.
+    private func noteMessage(_ bytes: [UInt8]) {
+        guard bytes.count > 25, bytes[0] == UInt8(ascii: "w") else { return }
+        switch bytes[25] {
+        case UInt8(ascii: "B"):
+            streamed = (bytes[42..<46].reduce(UInt32(0)) { $0 << 8 | UInt32($1) }, false)
+        case UInt8(ascii: "M"): streamed.hasMessage = true
+        case UInt8(ascii: "C"): if streamed.hasMessage { surface.database.messageTaken(streamed.narrowID) }
+        default: break
+        }
+    }
 
     private func arrive(_ more: [LinkEvent], of life: Int) {
         guard life == self.life, state != .closed else { return }

@@ -7,6 +7,12 @@ struct Parameters: Hashable {
     /// SELECTs that the clients share; of a thousand statements, how many read.
     var poolSize = 24
     var readsPerMille = 900
+    /// Of a thousand things that a client does, how many are about its settings; 0: nobody changes one.
+    var settingsPerMille = 0
+    /// Of a thousand, how many are transaction blocks of every form.
+    var blocksPerMille = 0
+    /// Of a thousand clients, how many do all in short blocks, as mappers of objects do.
+    var mappersPerMille = 0
     /// Number of the table that nearly all changes are of; nil where there is none.
     var favouriteTable: Int?
     /// Everything has been read once before the clients come.
@@ -38,6 +44,14 @@ struct Parameters: Hashable {
     var usesFIFO = false
     /// A slot that outlives its connection.
     var hasPersistentSlot = false
+    /// Roles, rights and the table `sheet` change: of a thousand statements about them, how many do that.
+    var changesCatalog = false
+    var catalogChangesPerMille = 20
+    /// pgcache may create its event trigger, which tells of changes of the schema in the stream.
+    var allowsEventTriggers = false
+    /// Milliseconds between what others change behind the proxy's back, about.
+    var administratorMilliseconds = 50
+    var catalogPollMilliseconds: UInt64 = 5_000
     /// Milliseconds of virtual time between two faults, about; 0 for none.
     var faultMilliseconds = 0
     /// The kind that most faults are of; nil where there is none.
@@ -75,6 +89,8 @@ struct Parameters: Hashable {
         drawn.faultMilliseconds = random.pick([0, 0, 0, 20, 100])
         drawn.favouriteFault = random.chance(500) ? random.pick(Fault.allCases) : nil
         if random.chance(150) { drawn.becomeLate(&random) }
+        drawn.drawSessions(&random)
+        drawn.drawCatalog(&random)
         return drawn
     }
 
@@ -88,6 +104,37 @@ struct Parameters: Hashable {
         clients = random.within(4...10)
     }
 
+    /// In half of the worlds sessions are as plain as can be.
+    private mutating func drawSessions(_ random: inout Random) {
+        settingsPerMille = random.pick([0, 0, 0, 60, 150, 300])
+        blocksPerMille = random.pick([0, 0, 0, 40, 100, 200])
+        mappersPerMille = random.pick([0, 0, 0, 300, 1000])
+    }
+
+    /// In most of the worlds nobody changes the catalog.
+    private mutating func drawCatalog(_ random: inout Random) {
+        changesCatalog = random.chance(400)
+        catalogChangesPerMille = random.pick([5, 20, 80])
+        administratorMilliseconds = random.pick([5, 50, 500])
+        allowsEventTriggers = changesCatalog && random.chance(600)
+        if changesCatalog { catalogPollMilliseconds = random.pick([250, 1_000, 5_000]) }
+        if allowsEventTriggers {
+            administratorMilliseconds = random.pick([60, 200])
+            catalogPollMilliseconds = 5_000
+        }
+        guard changesCatalog, random.chance(600) else { return }
+        // Few statements, asked for often, and changes by the administrator alone: so that rights matter to hits.
+        linkMicroseconds = random.pick([5, 60, 500])
+        poolSize = random.pick([2, 3, 5])
+        readsPerMille = 980
+        startsWarm = true
+        clients = random.within(4...10)
+        statementsPerClient = 400
+        catalogChangesPerMille = 1
+        administratorMilliseconds = random.pick([60, 200])
+        settingsPerMille = 0
+    }
+
     /// In the order of their declaration, for people.
     var text: String {
         var words: [String] = []
@@ -97,6 +144,9 @@ struct Parameters: Hashable {
         add("rows", rowsPerTable)
         add("pool", poolSize)
         add("reads", "\(readsPerMille)/1000")
+        add("settings", "\(settingsPerMille)/1000")
+        add("blocks", "\(blocksPerMille)/1000")
+        add("mappers", "\(mappersPerMille)/1000")
         add("changes", favouriteTable.map { Table.all[$0].name } ?? "all")
         add("warm", startsWarm)
         add("client-delay", "\(clientMicroseconds)us")
@@ -114,6 +164,12 @@ struct Parameters: Hashable {
         add("entry", entryBytesMax)
         add("fifo", usesFIFO)
         add("persistent-slot", hasPersistentSlot)
+        if changesCatalog {
+            add("catalog-changes", "\(catalogChangesPerMille)/1000")
+            add("event-trigger", allowsEventTriggers)
+            add("administrator-every", "\(administratorMilliseconds)ms")
+            add("poll", "\(catalogPollMilliseconds)ms")
+        }
         add("faults-every", faultMilliseconds == 0 ? "never" : "\(faultMilliseconds)ms")
         if faultMilliseconds > 0 { add("mostly", favouriteFault.map { "\($0)" } ?? "any") }
         return words.joined(separator: " ")

@@ -37,6 +37,8 @@ final class Publications {
     private(set) var histories: [History] = []
     /// Who holds the advisory lock of which name.
     private var locks: [(name: String, holder: Int)] = []
+    /// Instances that have an event trigger, by the digits of their names.
+    private(set) var eventTriggers: Set<String> = [] { didSet { database.hasEventTrigger = !eventTriggers.isEmpty } }
     private var backends: [LinkBackend] = []
     var slots: [ReplicationSlot] = []
     private(set) var walsenders: [Walsender] = []
@@ -62,6 +64,10 @@ final class Publications {
         random = surroundings.random("publications")
         flushedLSN = database.insertLSN.withoutPageHeader
         loggedAt = [UInt64](repeating: surroundings.scheduler.now, count: database.log.count)
+        // What is dropped is in no publication any more.
+        database.catalogChanged = { [weak self] before, now in
+            if let table = before.sheet?.table, table != now.sheet?.table { self?.remove(table: table) }
+        }
         let next = database.logged
         database.logged = { [weak self] in
             next?()
@@ -100,6 +106,9 @@ final class Publications {
         walsenders.append(walsender)
         flushLater()
     }
+    /// The poll of the catalog shows it.
+    func catalogChanged() { catalogVersion += 1 }
+
     func stopped(_ walsender: Walsender) { walsenders.removeAll { $0 === walsender } }
 
     // MARK: Connections
@@ -163,7 +172,7 @@ final class Publications {
         surroundings.trace.note(
             "origin",
             "publication \(histories[index].name) by \(xid) at \(end): "
-                + (complete.map { "\($0.map { Table.all[$0.table].name })" } ?? "gone"))
+                + (complete.map { "\($0.map { OriginDatabase.name(of: $0.table) })" } ?? "gone"))
     }
 
     private func create(_ name: String) {
@@ -189,7 +198,15 @@ final class Publications {
             return (.answered([["t"]]), 0)
         }
         if sql.hasPrefix("WITH ours AS MATERIALIZED ") {
-            return (.answered(others(than: named(sql, "pubname <> "), backend)), 0)
+            return (.answered(others(than: named(sql, "WHERE name <> "), backend)), 0)
+        }
+        if sql.hasPrefix("DO "), sql.firstRange(of: "CREATE EVENT TRIGGER ") != nil {
+            guard surroundings.parameters.allowsEventTriggers else {
+                let why = "permission denied to create an event trigger"
+                return (.failed(state: "42501", message: why), 0)
+            }
+            eventTriggers.insert(instance(sql))
+            return (.answered([]), 0)
         }
         if sql.hasPrefix("SELECT oid FROM pg_catalog.pg_publication ") {
             let index = existing(named(sql, "pubname = "))
@@ -208,6 +225,12 @@ final class Publications {
         return change(sql)
     }
 
+    /// The digits of an instance's event trigger.
+    private func instance(_ sql: String) -> String {
+        guard let place = sql.firstRange(of: "pgcache_ddl_") else { return "" }
+        return String(sql[place.upperBound...].prefix(while: \.isHexDigit))
+    }
+
     private func named(_ sql: String, _ marker: String) -> String {
         guard let name = SQLExcerpt.quoted(after: marker, in: sql) else {
             preconditionFailure("no name behind \(marker) in \(sql)")
@@ -224,15 +247,16 @@ final class Publications {
             create(name)
             return (.answered([]), 0)
         }
-        if sql.hasPrefix("DROP PUBLICATION IF EXISTS ") {
-            if let index = existing(named(sql, "IF EXISTS ")) { commit(index, nil) }
+        if sql.firstRange(of: "DROP EVENT TRIGGER ") != nil { eventTriggers.remove(instance(sql)) }
+        if sql.firstRange(of: "DROP PUBLICATION IF EXISTS ") != nil {
+            if let index = existing(named(sql, "DROP PUBLICATION IF EXISTS ")) { commit(index, nil) }
             return (.answered([]), 0)
         }
         precondition(
             sql.hasPrefix("ALTER PUBLICATION ") || sql.hasPrefix("DO 'BEGIN\nALTER PUBLICATION "),
             "the modelled origin does not know \(sql)")
         let name = named(sql, "ALTER PUBLICATION ")
-        if surroundings.scheduler.now < lockedUntil || random.chance(alterFailsPerMille) {
+        if surroundings.scheduler.now < lockedUntil || database.isSheetLocked || random.chance(alterFailsPerMille) {
             return (
                 .failed(state: "55P03", message: "canceling statement due to lock timeout"), second
             )
@@ -256,11 +280,11 @@ final class Publications {
     private func add(_ relations: [OID], to index: Int) -> LinkEvent {
         var members = histories[index].members ?? []
         for relation in relations {
-            guard let table = Table.all.firstIndex(where: { $0.oid == relation }) else {
+            guard let table = database.table(relation) else {
                 return .failed(state: "42P01", message: "relation \(relation) does not exist")
             }
             guard !members.contains(where: { $0.table == table }) else {
-                let name = Table.all[table].name
+                let name = OriginDatabase.name(of: table)
                 return .failed(
                     state: "42710", message: "relation \"\(name)\" is already member of publication")
             }
@@ -276,19 +300,11 @@ final class Publications {
         var rows: [[String?]] = [["publication", "true", "\(histories[index].number)"]]
         for member in members {
             rows.append([
-                "member", "\(Table.all[member.table].oid)",
+                "member", "\(database.oid(of: member.table))",
                 isAdopted ? "\(version):\(member.number).\(member.version)" : member.identity,
             ])
         }
         return rows
-    }
-
-    /// The answer to `CatalogPoll.membership`.
-    func memberships(_ name: String) -> [[String?]] {
-        guard let index = existing(name), let members = histories[index].members else { return [] }
-        return members.sorted { $0.table < $1.table }.map {
-            ["\(Table.all[$0.table].oid)", "\($0.number)", "\($0.version)"]
-        }
     }
 
     // MARK: Advisory locks
@@ -311,6 +327,7 @@ final class Publications {
     /// Names of publications and slots that there are.
     var leftovers: [String] {
         histories.filter { $0.members != nil }.map(\.name) + slots.map(\.name)
+            + eventTriggers.sorted().map { "pgcache_ddl_" + $0 }
     }
 
     // MARK: Faults

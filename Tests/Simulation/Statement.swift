@@ -7,15 +7,29 @@ enum Statement: Hashable {
     case delete(Delete)
     /// Numbers of tables in `Table.all`.
     case truncate([Int])
-    case begin(Isolation)
+    case begin(Begin)
     case commit
     case rollback
+    case block(BlockStatement)
+    case setting(SettingStatement)
+    /// About roles, rights and the table `sheet`: see CatalogStatement.swift.
+    case catalog(CatalogStatement)
+    case channel(ChannelStatement)
     /// `SELECT 1`: no relation, never cached.
     case ping
     /// A text that is no SQL: 42601.
     case nonsense
 
-    enum Isolation: Hashable { case readCommitted, repeatableRead }
+    enum Isolation: String, CaseIterable {
+        case readUncommitted = "read uncommitted"
+        case readCommitted = "read committed"
+        case repeatableRead = "repeatable read"
+        /// As REPEATABLE READ: that a transaction may have to be tried again is not modelled.
+        case serializable
+
+        /// All statements have the view of the first one.
+        var keepsView: Bool { self == .repeatableRead || self == .serializable }
+    }
 }
 
 /// A column of one of the relations of a statement: 0 is the first in FROM, 1 the joined one.
@@ -72,6 +86,8 @@ struct Select: Hashable {
     /// same order.
     var isOrdered = false
     var limit: Int?
+    /// FOR UPDATE: only over one relation, with columns and without a limit.
+    var locks = false
 }
 
 struct Insert: Hashable {

@@ -13,7 +13,7 @@ extension Statement {
         case .insert(let insert):
             precondition(!insert.rows.isEmpty, "an INSERT has rows")
             let rows = insert.rows.map { "(" + $0.map(\.sql).joined(separator: ", ") + ")" }
-            return "insert into \(Table.all[insert.table].name) values " + rows.joined(separator: ", ")
+            return "insert into \(Table.all[insert.table].sqlName) values " + rows.joined(separator: ", ")
         case .update(let update):
             precondition(!update.assignments.isEmpty, "an UPDATE assigns something")
             let columns = Table.all[update.table].columns
@@ -24,17 +24,20 @@ extension Statement {
                     "\(columns[column].name) = \(columns[column].name) + \(value.sql)"
                 }
             }
-            return "update \(Table.all[update.table].name) set " + assignments.joined(separator: ", ")
+            return "update \(Table.all[update.table].sqlName) set " + assignments.joined(separator: ", ")
                 + Condition.sql(update.conditions, of: update.table)
         case .delete(let delete):
-            return "delete from \(Table.all[delete.table].name)"
+            return "delete from \(Table.all[delete.table].sqlName)"
                 + Condition.sql(delete.conditions, of: delete.table)
         case .truncate(let tables):
-            return "truncate " + tables.map { Table.all[$0].name }.joined(separator: ", ")
-        case .begin(.readCommitted): return "begin"
-        case .begin(.repeatableRead): return "begin isolation level repeatable read"
+            return "truncate " + tables.map { Table.all[$0].sqlName }.joined(separator: ", ")
+        case .catalog(let statement): return statement.sql
+        case .begin(let begin): return begin.sql
         case .commit: return "commit"
         case .rollback: return "rollback"
+        case .block(let block): return block.sql
+        case .setting(let setting): return setting.sql
+        case .channel(let channel): return channel.sql
         case .ping: return "select 1"
         case .nonsense: return "selec nothing"
         }
@@ -62,7 +65,8 @@ extension Statement {
             }
             types.note(update.conditions, columns)
         case .delete(let delete): types.note(delete.conditions, Table.all[delete.table].columns)
-        case .truncate, .begin, .commit, .rollback, .ping, .nonsense: break
+        case .catalog(let statement): return statement.parameterTypes
+        case .truncate, .begin, .commit, .rollback, .block, .setting, .channel, .ping, .nonsense: break
         }
         return types.inOrder
     }
@@ -120,11 +124,11 @@ extension Select {
         case .quotient(let column):
             sql += "a.\(first.columns[0].name), \(Evaluation.numerator) / a.\(first.columns[column].name)"
         }
-        sql += " from \(first.name) a"
+        sql += " from \(first.sqlName) a"
         if let join {
             let second = Table.all[join.table]
             sql += join.kind == .left ? " left join" : " join"
-            sql += " \(second.name) b on a.\(first.columns[join.left].name) = b.\(second.columns[join.right].name)"
+            sql += " \(second.sqlName) b on a.\(first.columns[join.left].name) = b.\(second.columns[join.right].name)"
             for condition in join.conditions { sql += " and " + condition.sql(name(condition.column)) }
         }
         for (number, condition) in conditions.enumerated() {
@@ -135,6 +139,7 @@ extension Select {
             if let join { sql += ", b.\(Table.all[join.table].columns[0].name)" }
         }
         if let limit { sql += " limit \(limit)" }
+        if locks { sql += " for update" }
         return sql
     }
 
@@ -185,6 +190,8 @@ extension Operand {
         case .constant(.null): "null"
         case .constant(.bool(let value)): value ? "true" : "false"
         case .constant(.int(let value)): String(value)
+        case .constant(.date(let days)): "'" + Wire.date(days, .iso) + "'"
+        case .constant(.bytes(let bytes)): "'" + Wire.bytea(bytes, escapes: false) + "'"
         case .constant(.text(let value)):
             "'" + value.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''") + "'"
         }

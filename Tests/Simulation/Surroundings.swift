@@ -4,6 +4,8 @@ final class Surroundings {
     let scheduler = Scheduler()
     let trace: Trace
     let book = StatementBook()
+    /// Of the origin.
+    let configuration = Configuration()
 
     init(parameters: Parameters, isTraced: Bool = false) {
         self.parameters = parameters

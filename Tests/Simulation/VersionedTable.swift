@@ -128,6 +128,19 @@ struct VersionedTable {
         }
     }
 
+    /// The last thing that a transaction did to a row has not happened.
+    mutating func undoLast(_ id: Int64, _ xid: TransactionID) {
+        let place = place(of: id)
+        guard let last = chains[place].last else { return }
+        if let ended = last.ended {
+            if ended.xid == xid { chains[place][chains[place].count - 1].ended = nil }
+            return
+        }
+        guard last.created.xid == xid else { return }
+        chains[place].removeLast()
+        if last.isUpdated { chains[place][chains[place].count - 1].ended = nil }
+    }
+
     /// What a transaction did to a row has not happened.
     mutating func undo(_ id: Int64, _ xid: TransactionID) {
         let place = place(of: id)

@@ -45,6 +45,8 @@ final class Walsender {
         var isPublished: Bool?
         var version = -2
         var isDescribed = false
+        /// As which it was described, where its shape can change.
+        var sheet: Sheet?
     }
     private var entries = [Entry](repeating: Entry(), count: Table.all.count)
 
@@ -193,12 +195,21 @@ final class Walsender {
             truncated = []
         }
         for edit in edits {
+            if case .schemaMessage = edit.kind {
+                endTruncate(edit.lsn)
+                if output.isEmpty {
+                    output.append(.copyData(messages.begin(xid, record, at: edit.lsn, committed: commitClock)))
+                }
+                output.append(.copyData(messages.schemaMessage(at: edit.lsn)))
+                continue
+            }
+            while entries.count <= edit.table { entries.append(Entry()) }
             guard let isPublished = isPublished(edit.table, at: edit.lsn) else {
                 send(output)
                 return fail(state: "42704", message: "publication \"\(publication)\" does not exist")
             }
             guard isPublished else { continue }
-            let table = Table.all[edit.table]
+            let table = edit.sheet?.published ?? Table.all[edit.table]
             if output.isEmpty {
                 output.append(
                     .copyData(messages.begin(xid, record, at: edit.lsn, committed: commitClock)))
@@ -208,8 +219,11 @@ final class Walsender {
             } else {
                 endTruncate(edit.lsn)
             }
-            if !entries[edit.table].isDescribed {
+            // A change of the shape makes it forget that it has described the relation.
+            let columns = entries[edit.table].sheet?.published.columns
+            if !entries[edit.table].isDescribed || columns != edit.sheet?.published.columns {
                 entries[edit.table].isDescribed = true
+                entries[edit.table].sheet = edit.sheet
                 output.append(.copyData(messages.relation(table, at: edit.lsn)))
             }
             switch edit.kind {
@@ -218,6 +232,7 @@ final class Walsender {
                 output.append(.copyData(messages.update(table, old: old, new: new, at: edit.lsn)))
             case .delete(let row): output.append(.copyData(messages.delete(table, row, at: edit.lsn)))
             case .truncate: truncated.append(table)
+            case .schemaMessage: break
             }
         }
         endTruncate(record.start)

@@ -53,7 +53,7 @@ struct WalsenderMessages {
     func relation(_ table: Table, at position: LSN) -> [UInt8] {
         walData(position, "R", reserving: 128) {
             $0.uint32(table.oid.value)
-            $0.cString("public")
+            $0.cString(table.schema)
             $0.cString(table.name)
             $0.uint8(table.replicaIdentity.rawValue)
             $0.uint16(UInt16(table.columns.count))
@@ -109,6 +109,17 @@ struct WalsenderMessages {
         }
     }
 
+    /// A transactional logical message, as `pg_logical_emit_message(true, …)` writes it.
+    func schemaMessage(at position: LSN) -> [UInt8] {
+        walData(position, "M") {
+            $0.uint8(1)
+            $0.uint64(position.value)
+            $0.cString("pgcache")
+            $0.uint32(6)
+            $0.append(Array("schema".utf8))
+        }
+    }
+
     /// TupleData, all values in text format.
     private static func image(_ row: Row, _ writer: inout ByteWriter) {
         writer.uint16(UInt16(row.count))
@@ -118,6 +129,8 @@ struct WalsenderMessages {
             case .bool(let value): text(value ? "t" : "f", &writer)
             case .int(let value): text(String(value), &writer)
             case .text(let value): text(value, &writer)
+            case .date(let days): text(Wire.date(days, .iso), &writer)
+            case .bytes(let bytes): text(Wire.bytea(bytes, escapes: false), &writer)
             }
         }
     }

@@ -24,7 +24,9 @@ enum Wire {
     }
 
     /// The DataRow messages of an answer.
-    static func rows(_ rows: [[Datum]], of select: Select, isBinary: Bool) -> [UInt8] {
+    static func rows(
+        _ rows: [[Datum]], of select: Select, isBinary: Bool, _ style: TextStyle = .standard
+    ) -> [UInt8] {
         let types = select.outputTypes
         var all: [UInt8] = []
         all.reserveCapacity(rows.count * (7 + types.count * 10))
@@ -57,6 +59,10 @@ enum Wire {
                 case .bool(let value):
                     append(1, bytes: 4)
                     all.append(isBinary ? (value ? 1 : 0) : UInt8(ascii: value ? "t" : "f"))
+                case .date, .bytes:
+                    let bytes = bytes(datum, type, isBinary: isBinary, style) ?? []
+                    append(Int64(bytes.count), bytes: 4)
+                    all.append(contentsOf: bytes)
                 }
             }
             patch(start)
@@ -65,7 +71,9 @@ enum Wire {
     }
 
     /// What a value looks like in Bind and DataRow; nil for NULL.
-    static func bytes(_ datum: Datum, _ type: ColumnType, isBinary: Bool) -> [UInt8]? {
+    static func bytes(
+        _ datum: Datum, _ type: ColumnType, isBinary: Bool, _ style: TextStyle = .standard
+    ) -> [UInt8]? {
         switch (datum, type) {
         case (.null, _): return nil
         case (.bool(let value), .bool):
@@ -77,7 +85,12 @@ enum Wire {
         case (.int(let value), .int8):
             return isBinary ? withUnsafeBytes(of: value.bigEndian, Array.init) : Array(value.description.utf8)
         case (.text(let value), .text): return Array(value.utf8)
-        case (.bool, _), (.int, _), (.text, _): preconditionFailure("\(datum) is no \(type)")
+        case (.date(let days), .date):
+            return isBinary ? withUnsafeBytes(of: days.bigEndian, Array.init) : Array(date(days, style.dates).utf8)
+        case (.bytes(let bytes), .bytea):
+            return isBinary ? bytes : Array(bytea(bytes, escapes: style.escapesBytes).utf8)
+        case (.bool, _), (.int, _), (.text, _), (.date, _), (.bytes, _):
+            preconditionFailure("\(datum) is no \(type)")
         }
     }
 
@@ -96,6 +109,12 @@ enum Wire {
             case "f", "false", "0", "off", "no": return .bool(false)
             default: return nil
             }
+        case .date:
+            guard isBinary else { return date(String(decoding: bytes, as: UTF8.self)).map { .date($0) } }
+            guard bytes.count == 4 else { return nil }
+            return .date(Int32(bitPattern: bytes.reduce(UInt32(0)) { $0 << 8 | UInt32($1) }))
+        case .bytea:
+            return isBinary ? .bytes(bytes) : bytea(String(decoding: bytes, as: UTF8.self)).map { .bytes($0) }
         case .int4, .int8:
             guard isBinary else {
                 guard let value = Int64(String(decoding: bytes, as: UTF8.self)), type.holds(value) else { return nil }
@@ -106,6 +125,60 @@ enum Wire {
             return .int(
                 type == .int4
                     ? Int64(Int32(truncatingIfNeeded: unsigned)) : Int64(truncatingIfNeeded: unsigned))
+        }
+    }
+
+    // MARK: Texts that depend on settings
+
+    /// Dates of the model are in 2000: day 0 is 2000-01-01 (manual, 8.5.2 Date/Time Output).
+    static func date(_ days: Int32, _ style: TextStyle.Dates) -> String {
+        var month = 0
+        var day = Int(days)
+        while month < 11, day >= monthLengths[month] {
+            day -= monthLengths[month]
+            month += 1
+        }
+        precondition(days >= 0 && day < monthLengths[month], "dates are in the year 2000")
+        func two(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }
+        return switch style {
+        case .iso: "2000-\(two(month + 1))-\(two(day + 1))"
+        case .german: "\(two(day + 1)).\(two(month + 1)).2000"
+        case .sql: "\(two(day + 1))/\(two(month + 1))/2000"
+        }
+    }
+    private static let monthLengths = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+
+    /// As clients write them, which every DateStyle takes.
+    private static func date(_ text: String) -> Int32? {
+        let parts = text.split(separator: "-").compactMap { Int($0) }
+        guard parts.count == 3, parts[0] == 2000, (1...12).contains(parts[1]),
+            (1...monthLengths[parts[1] - 1]).contains(parts[2])
+        else { return nil }
+        return Int32(monthLengths[..<(parts[1] - 1)].reduce(0, +) + parts[2] - 1)
+    }
+
+    /// (manual, 8.4 Binary Data Types)
+    static func bytea(_ bytes: [UInt8], escapes: Bool) -> String {
+        func padded(_ byte: UInt8, _ radix: Int, _ width: Int) -> String {
+            let digits = String(byte, radix: radix)
+            return String(repeating: "0", count: width - digits.count) + digits
+        }
+        guard escapes else { return "\\x" + bytes.map { padded($0, 16, 2) }.joined() }
+        return bytes.map { byte in
+            switch byte {
+            case UInt8(ascii: "\\"): "\\\\"
+            case 0x20...0x7E: String(UnicodeScalar(byte))
+            default: "\\" + padded(byte, 8, 3)
+            }
+        }.joined()
+    }
+
+    /// As clients write them, which every bytea_output takes.
+    private static func bytea(_ text: String) -> [UInt8]? {
+        let digits = Array(text.utf8)
+        guard text.hasPrefix("\\x"), digits.count % 2 == 0 else { return nil }
+        return stride(from: 2, to: digits.count, by: 2).map { place in
+            UInt8(String(decoding: digits[place...place + 1], as: UTF8.self), radix: 16) ?? 0
         }
     }
 

@@ -3,11 +3,12 @@
 /// Everything is drawn from the run's seed, a stream for each client: a client's plan is the same whatever others
 /// there are.
 struct Workload {
-    let pool: [PooledSelect]
+    private(set) var pool: [PooledSelect]
     /// Of a thousand statements.
     let readsPerMille: Int
     private let writes: WriteTemplates
     private let parameters: Parameters
+    private let sessions: SessionTemplates
 
     init(_ parameters: Parameters) {
         precondition(parameters.rowsPerTable >= 2, "money moves between two accounts")
@@ -18,6 +19,10 @@ struct Workload {
         var templates = SelectTemplates(
             Random(seed: parameters.seed, "pool"), rows: parameters.rowsPerTable)
         pool = templates.pool(parameters.poolSize)
+        sessions = SessionTemplates(parameters)
+        if parameters.settingsPerMille > 0 {
+            pool.insert(contentsOf: sessions.pool(parameters.poolSize > 8 ? 6 : 3), at: 1)
+        }
     }
 
     /// The plans of all clients.
@@ -27,20 +32,43 @@ struct Workload {
     func plan(_ number: Int) -> ClientPlan {
         var random = Random(seed: parameters.seed, "plan", number)
         var plan = ClientPlan(number: number)
+        var habits = Random(seed: parameters.seed, "habits", number)
+        if parameters.settingsPerMille > 0 { plan.login = habits.pick(Login.all) }
+        let isMapper = habits.chance(parameters.mappersPerMille)
         var count = 0
         while count < parameters.statementsPerClient {
-            let step = Step(seed: random.next(), action: action(&random))
-            count += step.action.statements.count
-            plan.steps.append(step)
+            for action in actions(isMapper, &random) {
+                let step = Step(seed: random.next(), action: action)
+                count += step.action.statements.count
+                plan.steps.append(step)
+            }
         }
+        if parameters.changesCatalog { CatalogWorkload(parameters, number).mix(into: &plan) }
         return plan
+    }
+
+    /// What worlds with settings, blocks or mappers have more than others.
+    private func actions(_ isMapper: Bool, _ random: inout Random) -> [Step.Action] {
+        let parts = parameters.settingsPerMille + parameters.blocksPerMille
+        guard parts > 0 || isMapper else { return [action(&random)] }
+        if isMapper, random.chance(700) {
+            return sessions.request({ read(&$0) }, { writes.draw(&$0) }, &random)
+        }
+        let part = random.below(1000)
+        if part < parameters.settingsPerMille { return sessions.settings({ read(&$0) }, &random) }
+        if part < parts {
+            if random.chance(150) { return [sessions.failing({ read(&$0) }, write(&random), &random)] }
+            let block = sessions.block({ together(1, writing: $0.chance(300), &$0) }, &random)
+            return [.transaction(block)]
+        }
+        return [action(&random)]
     }
 
     /// Steps that read everything there is, by both protocols: for a time without faults and writes.
     func reading(_ number: Int) -> [Step] {
         var random = Random(seed: parameters.seed, "reading", number)
         var steps: [Step] = []
-        for table in Table.all.indices {
+        for table in Table.all.indices where Table.all[table].trigger == nil {
             let all = Table.all[table].columns.indices.map { ColumnReference(relation: 0, column: $0) }
             let select = Select(table: table, output: .columns(all))
             steps.append(Step(seed: random.next(), action: .query(BoundStatement(.select(select)))))
@@ -67,7 +95,11 @@ struct Workload {
 
     /// A read, or a write that is right alone.
     private func single(_ random: inout Random) -> BoundStatement {
-        random.chance(readsPerMille) ? read(&random) : writes.single(&random)
+        random.chance(readsPerMille) ? read(&random) : write(&random)
+    }
+    private func write(_ random: inout Random) -> BoundStatement {
+        if parameters.settingsPerMille > 0, random.chance(350) { return sessions.eventWrite(&random) }
+        return writes.single(&random)
     }
 
     /// Reads and whole changes, for one transaction.
@@ -117,7 +149,7 @@ struct Workload {
 
     private func block(_ random: inout Random) -> TransactionBlock {
         TransactionBlock(
-            isolation: random.chance(250) ? .repeatableRead : .readCommitted,
+            begin: random.chance(250) ? .repeatableRead : .readCommitted,
             statements: together(random.within(1...4), writing: random.chance(700), &random),
             commits: !random.chance(200))
     }

@@ -31,6 +31,7 @@ final class World: ClientObserver {
     private var clients: [Client] = []
     private var warmer: Client?
     private var faults: Faults?
+    private var administrator: Administrator?
     private var reader: CalmReader?
     private var phase = Phase.warming
     private let omissions: Omissions
@@ -100,6 +101,7 @@ final class World: ClientObserver {
         settings.memo.entryBytesMax = parameters.entryBytesMax
         settings.memo.policy = parameters.usesFIFO ? .fifo : .clock
         settings.cdc.slot = parameters.hasPersistentSlot ? .persistent : .temporary
+        settings.catalogPollMilliseconds = parameters.catalogPollMilliseconds
         return settings
     }
 
@@ -128,6 +130,7 @@ final class World: ClientObserver {
         figures.runs = 1
         figures.statements = oracle.counts.exchanges
         figures.hits = oracle.counts.hits
+        figures.hitsInBlocks = oracle.counts.hitsInBlocks
         figures.transactions = origin.database.log.count { if case .commit = $0.kind { true } else { false } }
         figures.faults = faults?.count ?? 0
         figures.events = Int(surroundings.scheduler.count)
@@ -174,6 +177,7 @@ final class World: ClientObserver {
             checkPatience()
             if clients.allSatisfy(\.isDone) {
                 faults?.stop()
+                administrator?.stop()
                 enter(.settling)
             }
         case .settling:
@@ -232,6 +236,7 @@ final class World: ClientObserver {
     private func beginChaos() {
         enter(.chaos)
         faults = Faults(self, surroundings, omitting: omissions.faults)
+        if parameters.changesCatalog { administrator = Administrator(origin.database, surroundings) }
         for client in clients {
             client.toleratesLosses = parameters.faultMilliseconds > 0
             if client !== warmer { client.start() }
@@ -241,7 +246,7 @@ final class World: ClientObserver {
     private func beginCalm() {
         for client in clients { client.toleratesLosses = false }
         let reader = CalmReader(
-            workload.reading(0), bytesMax: min(settings.memo.entryBytesMax, settings.memo.bytesMax / 2))
+            workload.calmQuestions(), bytesMax: min(settings.memo.entryBytesMax, settings.memo.bytesMax / 2))
         let client = Client(surroundings, reactor, plan: ClientPlan(number: 0, steps: []), observer: self)
         reader.client = client
         clients.append(client)
@@ -306,6 +311,10 @@ final class World: ClientObserver {
         if self.violation == nil { self.violation = violation }
     }
 
+    func settled(client name: String) {
+        for version in origin.executions.takeCatalogVersions(of: name) { origin.database.noticed(version) }
+    }
+
     func lost(client name: String, outstanding: Int) { oracle.lost(name, outstanding: outstanding) }
 }
 
@@ -329,6 +338,8 @@ public struct Figures: Equatable {
     public var runs = 0
     public var statements = 0
     public var hits = 0
+    /// Of these, inside transaction blocks.
+    public var hitsInBlocks = 0
     public var transactions = 0
     public var faults = 0
     public var events = 0
@@ -339,13 +350,14 @@ public struct Figures: Equatable {
         sum.runs += more.runs
         sum.statements += more.statements
         sum.hits += more.hits
+        sum.hitsInBlocks += more.hitsInBlocks
         sum.transactions += more.transactions
         sum.faults += more.faults
         sum.events += more.events
     }
 
     public var text: String {
-        "\(runs) seeds, \(statements) statements (\(hits) hits), \(transactions) transactions, \(faults) faults, "
-            + "\(events) events"
+        "\(runs) seeds, \(statements) statements (\(hits) hits, \(hitsInBlocks) in blocks), "
+            + "\(transactions) transactions, \(faults) faults, \(events) events"
     }
 }

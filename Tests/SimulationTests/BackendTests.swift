@@ -5,7 +5,7 @@ import Testing
 @testable import Simulation
 
 /// A client's end of a backend without a network: messages go in, and what comes out is told by short names.
-private final class Talk {
+final class Talk {
     let origin: Origin
     let backend: Backend
     private(set) var received: [UInt8] = []
@@ -16,14 +16,16 @@ private final class Talk {
     }
     private let box = Received()
 
-    init(_ origin: Origin? = nil, name: String = "client-1", logsIn: Bool = true) {
+    init(
+        _ origin: Origin? = nil, name: String = "client-1", logsIn: Bool = true, login: [(String, String)] = []
+    ) {
         let origin = origin ?? Origin(Surroundings(parameters: Parameters(seed: 5)))
         self.origin = origin
         let box = box
         backend = origin.open { box.outputs.append($0) }
         guard logsIn else { return }
         backend.received(
-            Talk.startup([("user", "app"), ("database", "sim"), ("application_name", name)]))
+            Talk.startup([("user", "app"), ("database", "sim"), ("application_name", name)] + login))
         _ = replies()
     }
 

@@ -164,7 +164,8 @@ final class LinkFixture {
                 if isNew || lives == 0 { perform(feed.started(publication: name, now: now)) }
             case .followed(let relations): followed += relations
             case .unfollowed(let relations): unfollowed += relations
-            case .refused, .orphanDropped, .orphanKept, .unavailable, .finished: break
+            case .refused, .grown, .orphanDropped, .orphanKept, .eventTriggerReady, .eventTriggerMissing, .unavailable,
+                .finished: break
             }
         }
     }
@@ -192,7 +193,7 @@ final class LinkFixture {
                 lives += 1
                 watermark = lsn
             case .lost(let reason, _): losses.append(reason)
-            case .fenced, .logicalMessage, .explainBlocker, .finished: break
+            case .fenced, .explainBlocker, .finished: break
             }
         }
     }

@@ -14,10 +14,16 @@ final class OracleScene {
     /// The proxy's.
     var watermark: LSN
     var isServing = true
+    /// What the clients know of their sessions.
+    var belief: SessionBelief?
+    /// What the origin's sessions are like.
+    var standing: SessionStanding?
     private var clients: [(name: String, length: Int, exchanges: Int)] = []
 
-    init() {
-        surroundings = Surroundings(parameters: Parameters(seed: 7))
+    init(_ change: (inout Parameters) -> Void = { _ in }) {
+        var parameters = Parameters(seed: 7)
+        change(&parameters)
+        surroundings = Surroundings(parameters: parameters)
         database = OriginDatabase(surroundings)
         ledger = Ledger(surroundings.scheduler, bytesTaken: { _ in 0 })
         oracle = Oracle(surroundings.parameters, database, executions, ledger)
@@ -77,7 +83,7 @@ final class OracleScene {
         ledger.noteLength(clients[place].length, of: SocketID(index: UInt32(place), generation: 1))
         return Exchange(
             client: client, number: clients[place].exchanges, statement: statement, parameters: parameters,
-            isBinary: false, sentAt: sentAt, endOfReply: clients[place].length, reply: reply)
+            isBinary: false, belief: belief, sentAt: sentAt, endOfReply: clients[place].length, reply: reply)
     }
 
     /// The origin executes a statement for a client.
@@ -89,7 +95,7 @@ final class OracleScene {
         executions.note(
             Execution(
                 statement: statement, parameters: parameters, viewedAt: event, event: event, shown: shown,
-                committedLSN: committed, reply: reply), for: client)
+                committedLSN: committed, standing: standing, reply: reply), for: client)
         tick()
     }
 
@@ -108,6 +114,13 @@ final class OracleScene {
         let sentAt = event
         executed(statement, for: client, reply, shown: shown, committed: committed)
         return oracle.check(appended(reply, to: statement, for: client, sentAt: sentAt))
+    }
+
+    /// The proxy answers without anybody.
+    func answered(_ statement: Statement, _ tag: String, for client: String = "a") -> Violation? {
+        let sentAt = event
+        tick()
+        return oracle.check(appended(.done(tag: tag), to: statement, for: client, sentAt: sentAt))
     }
 
     /// An answer of the cache; without `reply` the right one.

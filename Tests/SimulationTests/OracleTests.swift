@@ -145,12 +145,6 @@ import Testing
         #expect(scene.hit(Say.account(1))?.rule == 1)
     }
 
-    @Test func nothingIsHitInsideOfATransaction() {
-        #expect(scene.forward(.begin(.readCommitted), .done(tag: "BEGIN")) == nil)
-        #expect(scene.hit(Say.account(1))?.rule == 1)
-        #expect(scene.forward(.rollback, .done(tag: "ROLLBACK")) == nil)
-        #expect(scene.hit(Say.account(1)) == nil)
-    }
 
     @Test func whereTheOriginWouldFailAHitIsWrong() {
         scene.watermark = scene.commit(Say.add(-100, to: 3))

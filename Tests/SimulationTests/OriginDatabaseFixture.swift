@@ -126,6 +126,9 @@ struct StatementDraw {
         case 4:
             return random.pick([
                 .begin(.readCommitted), .begin(.repeatableRead), .commit, .rollback, .ping, .nonsense,
+                .block(.savepoint("s1")), .block(.rollbackTo("s1")), .block(.prepare("g1")),
+                .setting(.set(.dateStyle, "German, DMY", isLocal: true)), .setting(.discardAll),
+                .setting(.configure(.byteaOutput, "escape", isLocal: false)),
             ])
         default: return .select(select())
         }
@@ -184,6 +187,8 @@ struct StatementDraw {
         if random.chance(80) { return .constant(.null) }
         return switch type {
         case .bool: .constant(.bool(random.chance(500)))
+        case .date: .constant(.date(Int32(random.below(366))))
+        case .bytea: .constant(.bytes(random.pick([[], [0], [0x41, 0x5C]])))
         case .int4, .int8: .constant(.int(Int64(random.within(-2...6))))
         case .text: .constant(.text(random.pick(["open", "done", "it's", "''", "n1", "1", "null", "$1", ""])))
         }

@@ -67,6 +67,7 @@ import Testing
                 case .delete(let row):
                     if case .int(let id) = row[0] { tables[edit.table][id] = nil }
                 case .truncate: tables[edit.table] = [:]
+                case .schemaMessage: break
                 }
             }
         }

@@ -14,7 +14,7 @@ enum ServerMessages {
     static let notice = Wire.message(BackendType.noticeResponse) { $0.uint8(0) }
     static let parameterStatus = Wire.message(BackendType.parameterStatus) { body in
         body.cString("TimeZone")
-        body.cString("UTC")
+        body.cString("Etc/UTC")
     }
     static let ready = ready(.idle)
 

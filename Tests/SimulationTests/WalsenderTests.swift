@@ -40,7 +40,7 @@ import Testing
     @Test func theMachinesGoLiveAndFollow() {
         for seed in 1...20 as ClosedRange<UInt64> {
             let world = following(seed: seed)
-            #expect(world.followed.sorted() == Table.all.map(\.oid))
+            #expect(world.followed.sorted() == Table.all.prefix(3).map(\.oid))
             #expect(world.losses == [])
         }
     }
@@ -72,7 +72,7 @@ import Testing
         #expect(branch[1].kind == .delete(old: .full(new)))
         #expect(branch[2].kind == .truncate)
         #expect(world.transactions[0].endLSN == end)
-        #expect(world.shapes.map(\.oid).sorted() == Table.all.map(\.oid))
+        #expect(world.shapes.map(\.oid).sorted() == Table.all.prefix(3).map(\.oid))
         #expect(world.shapes.first { $0.oid == account }?.columns.map(\.isKey) == [true, false, false, false])
     }
 

@@ -18,6 +18,8 @@ public enum RelationLookup: Equatable, Sendable {
     case unknown
     /// The origin has no such relation on this path.
     case absent
+    /// There may be one, but no room to learn of it: a statement that names it may do anything.
+    case unknowable
     case found(Relation)
 }
 

@@ -66,6 +66,8 @@ public enum ForwardReason: String, CaseIterable, Sendable {
     case notYetServable = "not_yet_servable"
     /// Another session's execution of the same took too long to wait for [S6].
     case slowLeader = "slow_leader"
+    /// Prepared before the schema changed: the origin decides whether it may still be executed [S4].
+    case preparedBefore = "prepared_before"
     case segmentForwarded = "segment_forwarded"
     case rowLimit = "row_limit"
     case namedPortal = "named_portal"

@@ -7,7 +7,14 @@ public struct ParsedStatement: Equatable, Sendable {
         case forward(ForwardReason)
     }
 
-    public let effect: StatementEffect
+    /// What it may do, whatever the settings of an application mean.
+    public var effect: StatementEffect {
+        customSettings.isEmpty ? plainEffect : plainEffect.union(.changesSession)
+    }
+    /// What it may do beside changing `customSettings`.
+    public let plainEffect: StatementEffect
+    /// Settings with a dot in their names that it changes, in lower case [K4].
+    public let customSettings: Set<String>
     public let body: Body
     /// Every name in the text behind which code could hide. Resolution looks them up to find out
     /// whether a statement, forwarded or not, runs code that PostgreSQL did not bring.
@@ -15,9 +22,26 @@ public struct ParsedStatement: Equatable, Sendable {
     /// Only bytes below 128. Any other text means what was parsed here only if the encodings of client
     /// and server are both UTF-8: the caller forwards it otherwise.
     public let isASCII: Bool
+    /// What it is to the block around it; `none` for a text of several statements.
+    public var verb = TransactionVerb.none
+    /// What it does to the settings, if that is all that it does.
+    public var settingChange = SettingChange.none
+    /// Prepared statements that it drops by their SQL names.
+    public var deallocation = Deallocation.none
 
-    public init(effect: StatementEffect, body: Body, mentions: Mentions, isASCII: Bool) {
-        self.effect = effect
+    /// DEALLOCATE, and what includes it.
+    public enum Deallocation: Equatable, Sendable {
+        case none
+        case named([String])
+        case all
+    }
+
+    public init(
+        effect: StatementEffect, customSettings: Set<String> = [], body: Body, mentions: Mentions,
+        isASCII: Bool
+    ) {
+        plainEffect = effect
+        self.customSettings = customSettings
         self.body = body
         self.mentions = mentions
         self.isASCII = isASCII
@@ -36,6 +60,11 @@ public struct Mentions: Equatable, Sendable {
     public internal(set) var fields: Set<String> = []
     /// There is more in the statement than is listed here.
     public internal(set) var isIncomplete = false
+
+    /// Nothing in the statement is looked up.
+    var isEmpty: Bool {
+        relations.isEmpty && calls.isEmpty && operators.isEmpty && types.isEmpty && fields.isEmpty && !isIncomplete
+    }
 
     static let namesMax = 256
 
@@ -64,6 +93,8 @@ public struct ParsedCall: Hashable, Sendable {
     /// Of a call with one argument, which is a cast when its name is a type's (manual, 10.3); of
     /// `timezone`, which AT TIME ZONE calls, the value that is moved.
     public var argument: ValueSource?
+    /// The constant that `current_setting` is called with, in lower case.
+    public var setting: String?
 }
 
 public struct ParsedTypeName: Hashable, Sendable {
@@ -173,6 +204,8 @@ public struct ParsedSelect: Equatable, Sendable {
     /// GROUP BY, HAVING or DISTINCT: rows of the result are not rows of a relation.
     public internal(set) var hasGrouping = false
     public internal(set) var mentions = Mentions()
+    /// The settings that it depends on by its text alone [K1].
+    var classes: SettingClasses = []
 
     public var parameterCount: Int { parameterUses.keys.max() ?? 0 }
 

@@ -1,3 +1,4 @@
+import Mutation
 import PGProtocol
 
 /// What became of a statement whose names were looked up in the catalog.
@@ -14,26 +15,32 @@ extension ParsedStatement {
     /// Looks up every name of the statement, forwarded ones included.
     ///
     /// `declaredTypes`: those of the Parse message, 0 where the client left one open; empty for a
-    /// simple query. `allows`: whether the operator lets a relation be cached.
+    /// simple query. `customSettings`: those of the application that statements may read [K4]. `allows`: whether
+    /// the operator lets a relation be cached.
     /// The caller checks each parameter's bytes with `StatementParser.isTimeDependentText` and,
     /// for bytes above 127, drops the constraints that depend on the parameter unless the
     /// encodings of client, server and change stream are one.
     public func resolved(
-        with catalog: some CatalogLookup, declaredTypes: [OID] = [], allows: (Relation) -> Bool
+        with catalog: some CatalogLookup, declaredTypes: [OID] = [], customSettings: Set<String> = [],
+        allows: (Relation) -> Bool
     ) -> Resolution {
+        var mentions = mentions
         var relations: [RelationName: Relation] = [:]
         var missing: [RelationName] = []
         for name in mentions.relations {
             switch catalog.relation(name) {
             case .unknown: missing.append(name)
             case .absent: break
+            case .unknowable: mentions.isIncomplete = true
             case .found(let relation): relations[name] = relation
             }
         }
         if !missing.isEmpty {
             return .needs(missing.sorted { ($0.schema ?? "", $0.name) < ($1.schema ?? "", $1.name) })
         }
-        let doubt = NameDoubt(mentions: mentions, catalog: catalog, relations: relations)
+        let doubt = NameDoubt(
+            mentions: mentions, catalog: catalog, relations: relations, customSettings: customSettings,
+            isWrite: effect.contains(.mayWrite))
         switch body {
         case .forward(let reason):
             return .forward(
@@ -71,11 +78,14 @@ struct NameDoubt {
     /// All functions that the calls could mean, in order.
     private(set) var functions: [OID] = []
     private(set) var hasAggregate = false
+    private let customSettings: Set<String>
 
     init(
-        mentions: Mentions, catalog: some CatalogLookup, relations: [RelationName: Relation]
+        mentions: Mentions, catalog: some CatalogLookup, relations: [RelationName: Relation],
+        customSettings: Set<String>, isWrite: Bool
     ) {
-        callsUnknownCode = mentions.isIncomplete
+        self.customSettings = customSettings
+        if mentions.isIncomplete { runsUnknownCode(.tooLong) }
         var oids: Set<OID> = []
         // In order, so that the reason does not depend on a hash.
         for call in mentions.calls.sorted(by: { $0.name < $1.name }) {
@@ -89,7 +99,9 @@ struct NameDoubt {
             runsUnknownCode(.userType)
         }
         for relation in relations.values
-        where relation.hidesCode || !relation.hasOnlyKnownTypes && !mentions.operators.isEmpty {
+        where relation.hidesCode || isWrite && relation.runsCodeWhenWritten
+            || !relation.hasOnlyKnownTypes && !mentions.operators.isEmpty
+        {
             callsUnknownCode = true
         }
         for field in mentions.fields
@@ -132,10 +144,11 @@ struct NameDoubt {
         if Volatility.executingSQL.contains(call.name) { return runsUnknownCode(.volatileFunction) }
         oids.formUnion(facts.map(\.oid))
         if facts.contains(where: \.isAggregate) { hasAggregate = true }
-        if let reason = Self.reason(call, facts) { forward(reason) }
+        if let reason = reason(call, facts) { forward(reason) }
     }
 
-    private static func reason(_ call: ParsedCall, _ facts: [FunctionFact]) -> ForwardReason? {
+    private func reason(_ call: ParsedCall, _ facts: [FunctionFact]) -> ForwardReason? {
+        if let setting = call.setting, customSettings.contains(setting) { return nil }  // in the profile
         if Volatility.isOfTime(call) { return .timeDependent }
         if Volatility.isOfCatalogs(call.name) { return .catalogDependent }
         if call.name == "age" { return nil }  // of two moments
@@ -163,6 +176,12 @@ extension Relation {
         return kind == UInt8(ascii: "v") || kind == UInt8(ascii: "f") || hasRowSecurity || hasRules
     }
 
+    /// Whether a statement that writes to it may run code that is not in the statement.
+    var runsCodeWhenWritten: Bool {
+        runsCode || kind != UInt8(ascii: "r") || isInherited || hasRules || hasRowSecurity
+            || !hasOnlyKnownTypes
+    }
+
     /// Why its changes cannot be followed, or its rows depend on more than its changes [C2, P2].
     var forwardReason: ForwardReason? {
         if isSystemCatalog { return .systemCatalog }
@@ -174,7 +193,7 @@ extension Relation {
         }
         if persistence == UInt8(ascii: "u") { return .unlogged }
         if persistence != UInt8(ascii: "p") { return .notATable }
-        if hasRowSecurity { return .rowSecurity }
+        if hasRowSecurity, !Mutation.rowSecurityCached.isOn { return .rowSecurity }
         if isInherited { return .inheritance }
         if hasRules { return .rules }
         if !hasOnlyKnownTypes { return .userType }

@@ -15,13 +15,28 @@ public final class ResolvedQuery: Sendable {
     public let isRowForRow: Bool
     /// Number of parameters, highest `$n`.
     public let parameterCount: Int
+    /// Every column that is named, by `*` included: a role needs SELECT on them, or on their relations [P1].
+    public let columns: Set<ColumnName>
+    /// The settings that the answer depends on [K1].
+    public let classes: SettingClasses
 
-    public init(uses: [RelationUse], functions: [OID], isRowForRow: Bool, parameterCount: Int) {
+    public init(
+        uses: [RelationUse], functions: [OID], isRowForRow: Bool, parameterCount: Int,
+        columns: Set<ColumnName> = [], classes: SettingClasses = [.all, .custom]
+    ) {
+        self.columns = columns
+        self.classes = classes
         self.uses = uses
         self.functions = functions
         self.isRowForRow = isRowForRow
         self.parameterCount = parameterCount
     }
+}
+
+/// A column of a relation, by pg_attribute's numbers.
+public struct ColumnName: Hashable, Sendable {
+    public var relation: OID
+    public var number: Int16
 }
 
 /// One appearance of a relation in FROM.

@@ -27,6 +27,8 @@ struct SelectResolver {
     private(set) var relations: [Relation] = []
     /// `t.name` was no column: it may be a call of a function.
     private(set) var mayCallField = false
+    /// Every column that the statement names, by `*` included.
+    private var namedColumns: Set<Place> = []
 
     init(select: ParsedSelect, relations: [RelationName: Relation], declaredTypes: [OID]) {
         self.select = select
@@ -59,21 +61,32 @@ struct SelectResolver {
             case .one(let place): places = [place]
             case .merged(let several): places = several
             }
+            namedColumns.formUnion(places)
             // Conversions to and from timetz look at today's daylight saving time.
             if places.contains(where: { DateTimeText.timeWithZoneTypes.contains(type(of: $0)) }) {
                 return .timeDependent
             }
         }
-        for star in select.starred where star.relation != nil && source(of: star) == nil {
-            return .unresolvedColumn
+        for star in select.starred {
+            guard star.relation != nil else {
+                namedColumns.formUnion(relations.indices.flatMap { places(in: $0) })
+                continue
+            }
+            guard let source = source(of: star) else { return .unresolvedColumn }
+            namedColumns.formUnion(places(in: source))
         }
-        let implied = relations.flatMap(\.columns).filter {
-            select.hasNaturalJoin || select.usingColumns.contains($0.name)
+        let implied = relations.indices.flatMap { places(in: $0) }.filter {
+            select.hasNaturalJoin || select.usingColumns.contains(column(at: $0).name)
         }
-        if implied.contains(where: { DateTimeText.timeWithZoneTypes.contains($0.type) }) {
+        if implied.contains(where: { DateTimeText.timeWithZoneTypes.contains(type(of: $0)) }) {
             return .timeDependent
         }
+        namedColumns.formUnion(implied)
         return nil
+    }
+
+    private func places(in source: Int) -> [Place] {
+        relations[source].columns.indices.map { Place(source: source, column: $0) }
     }
 
     /// Declared types whose values mean something else next time, or are not PostgreSQL's own.
@@ -152,7 +165,24 @@ struct SelectResolver {
         return ResolvedQuery(
             uses: uses, functions: functions,
             isRowForRow: uses.count == 1 && !select.hasLimit && !select.hasGrouping && !hasAggregate,
-            parameterCount: select.parameterCount)
+            parameterCount: select.parameterCount,
+            columns: Set(
+                namedColumns.map {
+                    ColumnName(relation: relations[$0.source].oid, number: column(at: $0).number)
+                }), classes: classes())
+    }
+
+    /// The settings that the answer depends on [K1].
+    private func classes() -> SettingClasses {
+        var classes = select.classes
+        for place in namedColumns { classes.formUnion(.ofType(column(at: place).baseType)) }
+        for type in select.mentions.types { classes.formUnion(.ofType(named: type)) }
+        for call in select.mentions.calls { classes.formUnion(.ofFunction(call.name)) }
+        for type in declaredTypes where type.value != 0 { classes.formUnion(.ofType(type)) }
+        if !select.mentions.operators.allSatisfy({ SettingClasses.isPlain(operator: $0) }) {
+            classes.formUnion(.all)
+        }
+        return classes
     }
 
     // MARK: Names

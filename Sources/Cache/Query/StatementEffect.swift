@@ -41,6 +41,11 @@ enum HarmlessSettings {
             || !name.utf8.contains(UInt8(ascii: ".")) && prefixes.contains { name.hasPrefix($0) }
     }
 
+    /// The name of a setting with its ASCII letters in lower case, as PostgreSQL compares them (guc_name_compare).
+    static func folded(_ name: String) -> String {
+        String(decoding: name.utf8.map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 }, as: UTF8.self)
+    }
+
     private static let names: Set<String> = [
         // Labels for people.
         "application_name",

@@ -46,14 +46,23 @@ public enum StatementParser {
         // Names are compared as Swift strings, which would repair what is not UTF-8.
         let isReadable = isASCII || isUTF8(text)
         var effect: StatementEffect = []
+        var customSettings: Set<Swift.String> = []
         var mentions = Mentions()
         var body = ParsedStatement.Body.forward(.severalStatements)
+        var verb = TransactionVerb.none
+        var changes: Set<SettingChange?> = []
+        var deallocation = ParsedStatement.Deallocation.none
         for statement in statements {
             guard let raw = statement?.cast(to: RawStmt.self, if: T_RawStmt),
                 let tree = raw.pointee.stmt
             else { return unread(.unparsable) }
             let read = StatementReader.read(tree, text: text)
             effect.formUnion(read.effect)
+            customSettings.formUnion(read.customSettings)
+            let change = StatementReader.settingChange(of: tree)
+            if change != SettingChange.none { changes.insert(change) }
+            deallocation.formUnion(StatementReader.deallocation(of: tree))
+            if statements.count == 1 { verb = StatementReader.verb(of: tree) }
             if statements.count == 1 {
                 mentions = read.mentions
                 body = isReadable ? read.body : .forward(.unparsable)
@@ -62,7 +71,13 @@ public enum StatementParser {
             }
         }
         if !isReadable { mentions.isIncomplete = true }
-        return ParsedStatement(effect: effect, body: body, mentions: mentions, isASCII: isASCII)
+        var parsed = ParsedStatement(
+            effect: effect, customSettings: customSettings, body: body, mentions: mentions,
+            isASCII: isASCII)
+        parsed.verb = verb
+        if changes.count == 1, case .some(.some(let change)) = changes.first { parsed.settingChange = change }
+        parsed.deallocation = deallocation
+        return parsed
     }
 
     /// Whether a text, such as a parameter's value, means another moment whenever it is read as a date

@@ -8,6 +8,7 @@ import PGProtocol
 enum StatementReader {
     struct Reading {
         var effect: StatementEffect
+        var customSettings: Set<Swift.String>
         var body: ParsedStatement.Body
         var mentions: Mentions
     }
@@ -17,11 +18,24 @@ enum StatementReader {
             return readSelect(tree, clauses, text)
         }
         var walker = StatementWalker()
-        var effect = effect(of: tree, text)
         for part in parts(of: tree) { walker.walk(part) }
+        var customSettings = walker.customSettings
         // EXPLAIN without ANALYZE does not execute, and is no worse off for the doubt.
-        effect.formUnion(walker.effect)
-        return Reading(effect: effect, body: .forward(.notSelect), mentions: walker.mentions)
+        var effect = walker.effect
+        if let name = customSetting(of: tree) {
+            customSettings.insert(name)
+        } else {
+            effect.formUnion(self.effect(of: tree, text))
+        }
+        var mentions = walker.mentions
+        if let truncate = tree.cast(to: TruncateStmt.self, if: T_TruncateStmt),
+            truncate.pointee.behavior == DROP_CASCADE
+        {
+            mentions.isIncomplete = true  // and whatever refers to its relations
+        }
+        return Reading(
+            effect: effect, customSettings: customSettings, body: .forward(.notSelect),
+            mentions: mentions)
     }
 
     private static func readSelect(
@@ -36,9 +50,10 @@ enum StatementReader {
         }
         var reader = SelectReader(select: walker.select)
         let reason = walker.reason ?? reader.read(clauses)
+        if holdsStringSyntax(text) { reader.select.classes.insert(.strings) }
         return Reading(
-            effect: effect, body: reason.map { .forward($0) } ?? .select(reader.select),
-            mentions: walker.mentions)
+            effect: effect, customSettings: walker.customSettings,
+            body: reason.map { .forward($0) } ?? .select(reader.select), mentions: walker.mentions)
     }
 
     /// The expressions and queries inside a statement that is not a SELECT.
@@ -55,6 +70,7 @@ enum StatementReader {
                 tree.cast(to: CopyStmt.self).pointee.whereClause,
                 treeNode(tree.cast(to: CopyStmt.self).pointee.relation),
             ]
+        case T_TruncateStmt: Array(NodeList(tree.cast(to: TruncateStmt.self).pointee.relations))
         default: []
         }
     }
@@ -62,19 +78,23 @@ enum StatementReader {
     private static func effect(of tree: NodePointer, _ text: ByteView) -> StatementEffect {
         switch tree.tag {
         case T_InsertStmt, T_UpdateStmt, T_DeleteStmt, T_MergeStmt, T_TruncateStmt, T_LockStmt,
-            T_VacuumStmt, T_ClusterStmt, T_ReindexStmt, T_CheckPointStmt, T_CommentStmt,
-            T_NotifyStmt, T_FetchStmt:
+            T_VacuumStmt, T_ClusterStmt, T_CheckPointStmt, T_NotifyStmt:
             return .mayWrite
+        // Event triggers may act on them.
+        case T_CommentStmt, T_ReindexStmt: return [.mayWrite, .changesSession]
+        // The cursor's query goes on, whatever it calls.
+        case T_FetchStmt: return [.mayWrite, .callsUnknownCode]
         case T_VariableShowStmt, T_ListenStmt, T_UnlistenStmt, T_ClosePortalStmt,
             T_DeclareCursorStmt:
             return []
         case T_ExplainStmt:
             return nestedEffect(tree.cast(to: ExplainStmt.self).pointee.query, text)
         case T_CopyStmt: return tree.cast(to: CopyStmt.self).pointee.is_from ? .mayWrite : []
-        case T_PrepareStmt, T_DeallocateStmt: return .namesPrepared
+        case T_PrepareStmt: return .namesPrepared
+        case T_DeallocateStmt: return tree.cast(to: DeallocateStmt.self).pointee.name == nil ? [] : .namesPrepared
         // What was prepared may be anything, a SET that came as a Parse message included.
         case T_ExecuteStmt: return [.namesPrepared, .mayWrite, .changesSession]
-        case T_DiscardStmt: return [.namesPrepared, .changesSession]
+        case T_DiscardStmt: return .changesSession
         case T_VariableSetStmt: return effect(ofSetting: tree.cast(to: VariableSetStmt.self))
         case T_TransactionStmt: return effect(of: tree.cast(to: TransactionStmt.self).pointee.kind)
         // SET CONSTRAINTS … IMMEDIATE runs what was deferred.
@@ -133,6 +153,15 @@ enum StatementReader {
         }
     }
 
+    /// The setting of an application, or of an extension, that a statement changes; nil if it is another.
+    private static func customSetting(of tree: NodePointer) -> Swift.String? {
+        guard let setting = tree.cast(to: VariableSetStmt.self, if: T_VariableSetStmt),
+            setting.pointee.kind != VAR_SET_MULTI, setting.pointee.kind != VAR_RESET_ALL,
+            let name = treeText(setting.pointee.name), name.utf8.contains(UInt8(ascii: "."))
+        else { return nil }
+        return HarmlessSettings.folded(name)
+    }
+
     private static func effect(
         ofSetting setting: UnsafeMutablePointer<VariableSetStmt>
     ) -> StatementEffect {
@@ -155,6 +184,16 @@ enum StatementReader {
         case TRANS_STMT_COMMIT_PREPARED, TRANS_STMT_ROLLBACK_PREPARED:
             [.controlsTransaction, .mayWrite, .changesSchema]
         default: .controlsTransaction
+        }
+    }
+
+    /// Whether what the text means could depend on how strings are read: a backslash, or `U&'`.
+    private static func holdsStringSyntax(_ text: ByteView) -> Bool {
+        let bytes = text.buffer
+        return bytes.indices.contains { index in
+            bytes[index] == UInt8(ascii: "\\")
+                || bytes[index] == UInt8(ascii: "'") && index > 1 && bytes[index - 1] == UInt8(ascii: "&")
+                    && bytes[index - 2] | 0x20 == UInt8(ascii: "u")
         }
     }
 

@@ -11,6 +11,8 @@ import PGProtocol
 /// Owned by `StatementParser` for one text; must not outlive the tree.
 struct StatementWalker {
     private(set) var effect: StatementEffect = []
+    /// Settings with a dot in their names that `set_config` is called for, in lower case.
+    private(set) var customSettings: Set<Swift.String> = []
     private(set) var mentions = Mentions()
     /// The first reason met, if any.
     private(set) var reason: ForwardReason?
@@ -80,6 +82,7 @@ struct StatementWalker {
                 mentions.isIncomplete = true
                 forward(.userOperator)
             }
+        case T_A_ArrayExpr, T_A_Indices: select.classes.insert(.rest)
         case T_A_Indirection:
             for step in NodeList(node.cast(to: A_Indirection.self).pointee.indirection)
             where step?.tag != T_A_Indices {
@@ -238,6 +241,13 @@ extension StatementWalker {
     private mutating func visitOperator(_ expression: UnsafeMutablePointer<A_Expr>) {
         let names = NodeList(expression.pointee.name).names ?? []
         if names.count != 1 { forward(.userOperator) }
+        // A constant without a type becomes double precision behind a sign.
+        if expression.pointee.lexpr == nil, names.last == "+" { select.classes.formUnion(.all) }
+        switch expression.pointee.kind {
+        case AEXPR_OP_ANY, AEXPR_OP_ALL:
+            select.classes.insert(.rest)  // a constant becomes an array
+        default: break
+        }
         switch expression.pointee.kind {
         case AEXPR_BETWEEN, AEXPR_NOT_BETWEEN, AEXPR_BETWEEN_SYM, AEXPR_NOT_BETWEEN_SYM:
             for name in ["<", "<=", ">", ">="] { mentions.add(operator: name) }
@@ -260,14 +270,22 @@ extension StatementWalker {
             return forward(.unknownFunction)
         }
         let arguments = NodeList(call.pointee.args)
+        let setting = (arguments.first ?? nil)?.stringConstant
+            .map { HarmlessSettings.folded(Swift.String(decoding: $0, as: UTF8.self)) }
         mentions.add(
             call: ParsedCall(
                 schema: names.count == 2 ? names[0] : nil, name: name,
                 argumentCount: arguments.count,
                 argument: arguments.count == 1 || name == "timezone"
-                    ? Self.source(arguments.last ?? nil) : nil))
+                    ? Self.source(arguments.last ?? nil) : nil,
+                setting: name == "current_setting" ? setting : nil))
         if call.pointee.over != nil { forward(.windowFunction) }
-        effect.formUnion(Volatility.effect(ofCalling: name))
+        if call.pointee.func_variadic { select.classes.insert(.rest) }
+        if name == "set_config", let setting, setting.utf8.contains(UInt8(ascii: ".")) {
+            customSettings.insert(setting)
+        } else {
+            effect.formUnion(Volatility.effect(ofCalling: name))
+        }
     }
 
     private mutating func visitType(_ type: UnsafeMutablePointer<TypeName>) {

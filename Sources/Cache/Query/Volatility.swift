@@ -60,6 +60,7 @@ enum Volatility {
     /// What calling a function of this name may do, whosever it is.
     static func effect(ofCalling name: String) -> StatementEffect {
         if name == "set_config" { return .changesSession }
+        if name.hasPrefix("pg_advisory_unlock") { return [] }
         if writing.contains(name) || writingPrefixes.contains(where: { name.hasPrefix($0) }) {
             return .mayWrite
         }

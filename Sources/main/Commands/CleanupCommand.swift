@@ -5,7 +5,7 @@ import CDC
 struct CleanupCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cleanup",
-        abstract: "Drop publications and slots of pgcache that no running instance holds.",
+        abstract: "Drop publications, event triggers and slots of pgcache that no running instance holds.",
         discussion: SettingsArguments.discussion)
 
     @Flag(help: "Only say what would be dropped.") var dryRun = false
@@ -17,7 +17,7 @@ struct CleanupCommand: ParsableCommand {
         do {
             let links = try BlockingLinks()
             let link = try links.connect(settings.origin, name: "pgcache cleanup")
-            let dropped = try removePublications(links, link) + removeSlots(links, link)
+            let dropped = try removeInstances(links, link) + removeSlots(links, link)
             if dropped == 0 { StandardStream.output.line("nothing is left over") }
         } catch {
             StandardStream.error.line("pgcache cleanup: \(error)")
@@ -25,16 +25,17 @@ struct CleanupCommand: ParsableCommand {
         }
     }
 
-    private func removePublications(_ links: BlockingLinks, _ link: UInt64) throws(LinkFailure) -> Int {
+    /// The publication and the event trigger of each.
+    private func removeInstances(_ links: BlockingLinks, _ link: UInt64) throws(LinkFailure) -> Int {
         var count = 0
-        for row in try links.ask(link, Leftovers.publicationsQuery()) {
+        for row in try links.ask(link, Leftovers.instancesQuery()) {
             guard row.count == 2, let name = row[0] else { continue }
             guard row[1] == "t" else {
-                StandardStream.output.line("publication \(name): in use")
+                StandardStream.output.line("instance \(name): in use")
                 continue
             }
             count += 1
-            try drop("publication \(name)", Leftovers.dropPublication(name), links, link)
+            try drop("instance \(name)", Leftovers.remove(name), links, link)
             try links.ask(link, Leftovers.unlock(name))
         }
         return count

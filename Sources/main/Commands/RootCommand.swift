@@ -1,9 +1,15 @@
 import ArgumentParser
+import Mutation
 
 /// The program: what the executable calls.
 public enum Pgcache {
     /// Reads the command line and does what it says; ends the process with the status of that.
-    public static func main() { RootCommand.main() }
+    public static func main() {
+        #if MUTANTS
+        Mutation.activateFromEnvironment()
+        #endif
+        RootCommand.main()
+    }
 }
 
 /// The command line.
