@@ -8,15 +8,24 @@ import pytest
 
 from origin import Origin
 from proxy import BINARY, DIRECT, Proxy
+from twins import Twins
 from wire import WireClient
 
 
 def pytest_configure(config):
-    if not DIRECT and not BINARY.exists():
+    if not DIRECT and not BINARY.exists() and not config.option.collectonly:
         pytest.exit(f"{BINARY} is missing: run `make build` first", returncode=2)
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
+    # What a statement means does not depend on how the loop asks the kernel: a module says so with ONE_REACTOR.
+    superfluous = [
+        item for item in items
+        if getattr(item.module, "ONE_REACTOR", False)
+        and getattr(item, "callspec", None) and item.callspec.params.get("reactor") == "io_uring"]
+    if superfluous:
+        config.hook.pytest_deselected(items=superfluous)
+        items[:] = [item for item in items if item not in set(superfluous)]
     if DIRECT:
         skip = pytest.mark.skip(reason="needs the proxy")
         for item in items:
@@ -117,3 +126,24 @@ def origin_wire(origin, database):
     """The same, straight to the origin."""
     with WireClient.logged_in(origin.host, origin.port, database) as connection:
         yield connection
+
+
+@pytest.fixture
+def twins(proxy, origin):
+    """A new session through the proxy and its twin on the origin."""
+    with Twins(proxy, origin) as pair:
+        yield pair
+
+
+@pytest.fixture
+def start_twins(proxy, origin):
+    """The same with the arguments of `Twins`; they end with the test."""
+    started = []
+
+    def start(*arguments, **parameters) -> Twins:
+        started.append(Twins(proxy, origin, *arguments, **parameters))
+        return started[-1]
+
+    yield start
+    for pair in started:
+        pair.close()

@@ -84,6 +84,9 @@ class Origin:
             os.chown(self.folder, postgres.pw_uid, postgres.pw_gid)
             self._account = {"user": "postgres", "group": "postgres", "extra_groups": []}
         self.folder.chmod(0o755)
+        # Where servers look for locales first; `compile_locale` fills it.
+        self.locales = self.folder / "locales"
+        self.locales.mkdir()
         self._run("initdb", "--username=postgres", "--auth=trust", "--no-sync", "--encoding=UTF8",
                   "--locale=C.UTF-8", "--no-instructions", "--pgdata", str(self.data))
         with open(self.data / "postgresql.auto.conf", "a") as file:
@@ -111,7 +114,8 @@ class Origin:
             [str(BINARIES / "postgres"), "-D", str(self.data), "-p", str(self.port),
              "-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.folder}"],
             cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-            env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}, start_new_session=True,
+            env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "LOCPATH": str(self.locales)},
+            start_new_session=True,
             preexec_fn=die_with_parent, **self._account)
         log.close()
 
@@ -140,6 +144,13 @@ class Origin:
     def remove(self):
         self.stop(signal.SIGQUIT)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def compile_locale(self, name: str) -> str:
+        """Makes a locale, such as de_DE, known to this server; returns what it is called there."""
+        path = self.locales / f"{name}.utf8"
+        if not path.exists():
+            subprocess.run(["localedef", "-i", name, "-f", "UTF-8", str(path)], check=True)
+        return path.name
 
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")[-8000:]

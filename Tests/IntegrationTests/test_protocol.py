@@ -270,3 +270,38 @@ class TestNotices:
         messages = wire.receive_until_ready()
         status = [m.body for m in messages if m.type == "S"]
         assert b"application_name\0renamed\0" in status
+
+
+@pytest.mark.trap(79)
+class TestNoticesOfTheStatementItself:
+    """What PostgreSQL says about a text it says each time: such an answer is not kept (rule C3)."""
+
+    LONG = "a" * 70
+
+    @pytest.mark.parametrize("sql", [
+        f"select id as {LONG} from item where id = 1",  # 42622, identifier will be truncated
+        f"select id from item {LONG} where {LONG}.id = 1"])
+    def test_come_each_time(self, wire, origin_wire, sql):
+        for ask in (w.query, w.extended):
+            for _ in range(4):
+                answers = []
+                for client in (wire, origin_wire):
+                    client.send(ask(sql))
+                    answer = client.receive_until_ready()
+                    # Statistics may read the text once more at its first time, and say it twice.
+                    assert {m.fields()["C"] for m in answer if m.type == "N"} == {"42622"}
+                    answers.append([m for m in answer if m.type != "N"])
+                assert answers[0] == answers[1]
+
+    def test_a_level_that_hides_them_decides(self, proxy, origin, database):
+        """Cached for who does not want to hear of it, and said to who does."""
+        sql = f"select id, name as {self.LONG} from item where id = 2"
+        with w.WireClient.logged_in(proxy.host, proxy.port, database,
+                                    options="-c client_min_messages=error") as quiet:
+            for _ in range(4):
+                quiet.send(w.query(sql))
+                assert w.types(quiet.receive_until_ready()) == "TDCZ"
+        with w.WireClient.logged_in(proxy.host, proxy.port, database) as loud:
+            for _ in range(2):
+                loud.send(w.query(sql))
+                assert w.types(loud.receive_until_ready()) == "NTDCZ"
