@@ -7,7 +7,7 @@ OPTIMIZED := -c release $(IMPORTS) --static-swift-stdlib -Xswiftc -cross-module-
 RELEASE := $(OPTIMIZED) --product pgcache
 BINARY := .build/release/pgcache
 
-.PHONY: help build demo run test simulate mutants fuzz bench profile soak clean
+.PHONY: help build demo run test simulate mutants regress fuzz bench profile soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ mutants: ## switch each rule off in turn in simulated worlds; prints what catche
 	@scripts/install-dependencies build
 	$(SWIFT) build $(OPTIMIZED) --scratch-path .build-mutants -Xswiftc -DMUTANTS --product simulate
 	.build-mutants/release/simulate --mutants $(ARGS)
+
+regress: build ## PostgreSQL's own regression tests through pgcache and straight: the same output (ARGS=--help)
+	@scripts/install-dependencies test
+	.build-venv/bin/python scripts/regress $(ARGS)
 
 fuzz: ## every decoder of outside bytes under libFuzzer, SECONDS each (default 600)
 	@scripts/install-dependencies test
