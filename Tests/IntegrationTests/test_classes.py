@@ -372,6 +372,7 @@ class TestTablesThatRunCode:
 
             # Not while a change of the schema by an earlier test is still being noticed.
             wait_until(stays_known, "the settings stay known")
+            reads = proxy.metric("pgcache_session_settings_read")
             client.execute("insert into loud values (1, 'x')")
             proxy.wait_until_cached(lambda: client.execute(read).fetchall())
             assert proxy.metric("pgcache_session_settings_read") > reads
