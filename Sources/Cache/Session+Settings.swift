@@ -14,6 +14,8 @@ struct SessionSettings {
     var atLogin = UInt32.max
     var now = UInt32.max
     var beforeBlock = UInt32.max
+    /// The question behind the log-in has not been answered: nothing has changed a setting yet.
+    var isBehindLogin = true
     /// The schema under which `beforeBlock` was read: under another, its search path may lead elsewhere.
     var beforeBlockEpoch: UInt32 = 0
     /// The configuration under which `atLogin` was read: after another, RESET may lead elsewhere.
@@ -74,7 +76,7 @@ extension Session {
     mutating func profileRead(_ body: ByteView, _ store: CacheStore) {
         guard let row = body.textRow, let reading = store.profileReading(row) else { return }
         let number = store.number(of: reading)
-        if settings.atLogin == .max, status == .idle, block == .none {
+        if settings.isBehindLogin {
             settings.atLogin = number
             settings.era = store.settingsEra
         }
@@ -85,6 +87,8 @@ extension Session {
     /// asked. If it has failed, the session forwards until something changes its settings.
     mutating func profileAnswered(_ store: CacheStore) {
         settings.isAsked = false
+        // A later reading would not be what RESET goes back to.
+        settings.isBehindLogin = false
         if status == .failed { block = .dirty }
         guard settings.read != .max else {
             forgetSettings(isSure: true)
