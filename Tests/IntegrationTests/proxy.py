@@ -33,6 +33,14 @@ SETTINGS = {"catalog_poll_interval": "200ms"}
 LINE = re.compile(r"^([a-zA-Z0-9_:]+)(?:\{(.*)\})? (\S+)$")
 
 
+# A port that was free a moment ago may be another test's by now.
+PORTS_TRIED = 5
+
+
+class PortTaken(RuntimeError):
+    pass
+
+
 class Proxy:
     """One pgcache. `settings` become options: memo_cache_size=0 is `--memo-cache-size 0`."""
 
@@ -43,19 +51,28 @@ class Proxy:
         self.database = database
         self.host = "127.0.0.1"
         self.port = origin.port if DIRECT else free_port()
-        self.metrics_port = free_port()
         self.process = None
         self.log_path = Path(tempfile.mkstemp(prefix="pgcache-", suffix=".log")[1])
         self.command = [
             str(binary), "run",
             "--origin", origin.url(database, origin_user, PASSWORDS.get(origin_user, "")),
-            "--listen-socket", f"{self.host}:{self.port}",
-            "--metrics-socket", f"{self.host}:{self.metrics_port}",
             "--reactor", reactor]
         for name, value in {**SETTINGS, **settings}.items():
             if value is not None:
                 self.command += ["--" + name.replace("_", "-"), str(value)]
+        self.choose_metrics_port()
+        for _ in range(0 if "listen_socket" in settings else PORTS_TRIED):
+            try:
+                return self.start(ready)
+            except PortTaken:
+                self.port = free_port()
+                self.choose_metrics_port()
         self.start(ready)
+
+    def choose_metrics_port(self):
+        self.metrics_port = free_port()
+        self.sockets = ["--listen-socket", f"{self.host}:{self.port}",
+                        "--metrics-socket", f"{self.host}:{self.metrics_port}"]
 
     # Its life.
 
@@ -65,7 +82,7 @@ class Proxy:
             return
         log = open(self.log_path, "ab")
         self.process = subprocess.Popen(
-            self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            self.command[:4] + self.sockets + self.command[4:], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
             preexec_fn=die_with_parent)
         log.close()
         wait_until(lambda: self.alive() and self.page("/healthz")[0] == 200, "pgcache is up")
@@ -77,6 +94,8 @@ class Proxy:
             return True
         status = self.process.poll()
         if status is not None:
+            if "Address already in use" in self.log():
+                raise PortTaken(f"pgcache ended with status {status}\n{self.log()}")
             raise RuntimeError(f"pgcache ended with status {status}\n{self.log()}")
         return True
 

@@ -199,11 +199,11 @@ CHANGES = {
 # What fires no event trigger.
 ONLY_POLLED = {
     "role leaves a group": (
-        TABLE + "; grant select on {t} to ddl_group; grant ddl_group to ddl_reader", READ,
-        "revoke ddl_group from ddl_reader", {"user": "ddl_reader"}),
+        TABLE + "; grant select on {t} to ddl_group; grant ddl_group to ddl_reader; alter role ddl_reader inherit",
+        READ, "revoke ddl_group from ddl_reader", {"user": "ddl_reader"}),
     "role joins a group": (
-        TABLE + "; grant select on {t} to ddl_group; revoke ddl_group from ddl_reader", READ,
-        "grant ddl_group to ddl_reader", {"user": "ddl_reader"}),
+        TABLE + "; grant select on {t} to ddl_group; revoke ddl_group from ddl_reader; alter role ddl_reader inherit",
+        READ, "grant ddl_group to ddl_reader", {"user": "ddl_reader"}),
     "role becomes noinherit": (
         TABLE + "; grant select on {t} to ddl_group; grant ddl_group to ddl_reader; alter role ddl_reader inherit",
         READ, "alter role ddl_reader noinherit", {"user": "ddl_reader"}),
@@ -218,6 +218,12 @@ ONLY_POLLED = {
         "reassign owned by ddl_reader to ddl_nobody", {"user": "ddl_reader"}),
     "in replica mode": (
         TABLE, READ, "set session_replication_role = replica; alter table {t} add extra int default 7"),
+}
+
+# Refused, or forwarded for ever, before the change.
+FORWARDED = {
+    "attach partition", "detach partition", "domain", "grant", "replace function", "replace view",
+    "role becomes superuser", "role joins a group", "volatility",
 }
 
 
@@ -238,10 +244,8 @@ class TestWhatOthersChange:
             # Refused or forwarded for ever is fine, too: whatever is asked must be right afterwards.
             proxy.wait_until_answer(lambda: answer(reader, read), answer(oracle, read))
             hits = proxy.hits()
-            for _ in range(50):
-                answer(reader, read)
-                if proxy.hits() > hits:
-                    break
+            if name not in FORWARDED and not DIRECT:
+                wait_until(lambda: answer(reader, read) and proxy.hits() > hits, "it is cached before")
             with origin.connect(database) as other:
                 other.execute(change)
             expected = answer(oracle, read)
@@ -249,11 +253,6 @@ class TestWhatOthersChange:
             # And so it stays once it was noticed, when it is captured again: before, one answer may be the origin's,
             # and the next of the cache.
             wait_until(lambda: all(answer(reader, read) == expected for _ in range(20)), "it stays so")
-
-    @pytest.mark.cached
-    def test_most_of_this_was_cached_before(self, proxy):
-        """Otherwise the tests above would show nothing."""
-        assert proxy.hits() > 30
 
     def test_rows_are_followed_behind_it(self, proxy, origin, database, mode):
         """A table that was made anew, or whose shape has changed, is followed again (trap 24)."""
