@@ -33,10 +33,12 @@ simulate: ## fresh simulated worlds until stopped, or for SECONDS; a line a minu
 	$(SWIFT) build $(OPTIMIZED) --product simulate
 	.build/release/simulate --fresh $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
-mutants: ## switch each rule off in turn in simulated worlds; prints what catches it, fails if nothing does
-	@scripts/install-dependencies build
+mutants: ## switch each rule off in turn; prints what catches it, fails if nothing does (ARGS='name …')
+	@scripts/install-dependencies test
 	$(SWIFT) build $(OPTIMIZED) --scratch-path .build-mutants -Xswiftc -DMUTANTS --product simulate
+	$(SWIFT) build $(OPTIMIZED) --scratch-path .build-mutants -Xswiftc -DMUTANTS --product pgcache
 	.build-mutants/release/simulate --mutants $(ARGS)
+	scripts/mutants-on-postgres .build-mutants/release/pgcache $(ARGS)
 
 regress: build ## PostgreSQL's own regression tests through pgcache and straight: the same output (ARGS=--help)
 	@scripts/install-dependencies test
@@ -54,8 +56,10 @@ profile: build ## pinned run under load; prints the hottest functions (ARGS=--he
 	@scripts/install-dependencies bench
 	scripts/profile $(ARGS)
 
-soak: build ## writers and readers for SECONDS (default 3600) with every answer checked
-	@scripts/install-dependencies test
+soak: build ## 10 000 random SELECTs, 40 000 pairs with changes, sqlsmith; writers and readers for SECONDS (default 3600)
+	@scripts/install-dependencies soak
+	PGCACHE_QUERIES=10000 PGCACHE_PAIRS=40000 PGCACHE_SQLSMITH=5000 .build-venv/bin/python -m pytest -s \
+		$(addprefix Tests/IntegrationTests/test_,random_queries.py soundness.py sqlsmith.py) $(ARGS)
 	PGCACHE_SOAK_SECONDS=$(or $(SECONDS),3600) .build-venv/bin/python -m pytest -s \
 		Tests/IntegrationTests/test_coherence.py --timeout 0 $(ARGS)
 

@@ -87,8 +87,11 @@ let package = Package(
 
         // perf: the yardsticks and the load of the benchmark; no part of a release.
         .executableTarget(
-            name: "pgcache-perf", dependencies: ["Loop", "PGProtocol"],
-            path: "perf/Sources/pgcache-perf", swiftSettings: strict),
+            name: "pgcache-perf", dependencies: ["Loop", "PGProtocol", "Cache"],
+            path: "perf/Sources/pgcache-perf", swiftSettings: withParser),
+        .executableTarget(
+            name: "pgcache-invalidate", dependencies: ["Cache"],
+            path: "perf/Sources/pgcache-invalidate", swiftSettings: withParser),
 
         // The simulator: the whole shell in a world of models, driven from one seed.
         .target(

@@ -7,6 +7,9 @@ import PGProtocol
 struct BoundUse: Equatable, Sendable {
     var relation: OID
     var constraints: [BoundConstraint]
+    /// The columns that the answer depends on, those of the constraints among them. With `.all` any change of a row
+    /// counts.
+    var reads = ColumnMask.all
 
     /// Whether a row like this can matter. What is not known may be anything [I3].
     func mayMatch(_ row: RowValues) -> Bool {
@@ -14,8 +17,13 @@ struct BoundUse: Equatable, Sendable {
         return true
     }
 
+    /// Whether a row that was changed in these columns, and no others, can matter by that. `.all` is also a row that is
+    /// new or gone, which matters whatever is read of it.
+    @inline(__always)
+    func depends(on changed: ColumnMask) -> Bool { changed == .all || reads == .all || reads.meets(changed) }
+
     /// Bytes that it takes, about.
-    var footprint: Int { constraints.reduce(48) { $0 + $1.footprint } }
+    var footprint: Int { constraints.reduce(56) { $0 + $1.footprint } }
 }
 
 /// What the value of one column must be for a row to matter.
@@ -34,6 +42,13 @@ struct BoundConstraint: Equatable, Sendable {
     struct Limit: Equatable, Sendable {
         var value: Value
         var isInclusive: Bool
+
+        /// As a lower bound it lets the value pass.
+        @inline(__always)
+        func isBelow(_ other: Value) -> Bool { value < other || isInclusive && value == other }
+        /// As an upper bound it lets the value pass.
+        @inline(__always)
+        func isAbove(_ other: Value) -> Bool { other < value || isInclusive && value == other }
     }
 
     /// False only when PostgreSQL would surely not find it true: the tests are strict, so a NULL
@@ -53,25 +68,7 @@ struct BoundConstraint: Equatable, Sendable {
     }
 
     private static func isWithin(_ value: Value, lower: Limit?, upper: Limit?) -> Bool {
-        if let lower, let order = compare(value, lower.value) {
-            if order < 0 || order == 0 && !lower.isInclusive { return false }
-        }
-        if let upper, let order = compare(value, upper.value) {
-            if order > 0 || order == 0 && !upper.isInclusive { return false }
-        }
-        return true
-    }
-
-    /// Negative, zero or positive; nil where the two have no order of ours.
-    private static func compare(_ left: Value, _ right: Value) -> Int? {
-        switch (left, right) {
-        case (.integer(let left), .integer(let right)):
-            return left < right ? -1 : left == right ? 0 : 1
-        case (.bytes(let left), .bytes(let right)):
-            if left == right { return 0 }
-            return left.lexicographicallyPrecedes(right) ? -1 : 1
-        case (.integer, .bytes), (.bytes, .integer): return nil
-        }
+        (lower?.isBelow(value) ?? true) && (upper?.isAbove(value) ?? true)
     }
 
     var footprint: Int {
@@ -92,4 +89,26 @@ extension Value {
         case .bytes(let bytes): 32 + bytes.count
         }
     }
+}
+
+/// Columns of a relation by position. All from the 64th on are one.
+struct ColumnMask: Equatable, Sendable {
+    private var bits: UInt64
+
+    static let all = ColumnMask(bits: .max)
+    static let none = ColumnMask(bits: 0)
+
+    private init(bits: UInt64) { self.bits = bits }
+
+    init(_ columns: some Sequence<Int>) {
+        bits = 0
+        for column in columns { insert(column) }
+    }
+
+    mutating func insert(_ column: Int) { bits |= 1 << UInt64(max(0, min(column, 63))) }
+
+    func union(_ other: ColumnMask) -> ColumnMask { ColumnMask(bits: bits | other.bits) }
+
+    @inline(__always)
+    func meets(_ other: ColumnMask) -> Bool { bits & other.bits != 0 }
 }

@@ -17,6 +17,10 @@ public struct CacheCounters: Sendable {
     /// Captures that T2 or C1 forbade.
     public var capturesRefused: UInt64 = 0
     public var statementsParsed: UInt64 = 0
+    /// Texts that were classified by what was known of their shapes.
+    public var statementsByShape: UInt64 = 0
+    /// Answers made of the rows of another one, which a LIMIT or OFFSET alone sets apart.
+    public var windowsShared: UInt64 = 0
     public var schemaChanges: UInt64 = 0
     public var streamLosses: UInt64 = 0
     public var transactions: UInt64 = 0

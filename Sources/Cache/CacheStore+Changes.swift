@@ -7,7 +7,9 @@ extension CacheStore {
     // MARK: - The stream
 
     /// The stream does not send what transactions below this number have committed before it began [T2].
-    public func streamFenced(below fence: TransactionID) { visibility.rememberAll(below: fence) }
+    public func streamFenced(below fence: TransactionID) {
+        visibility.rememberAll(below: fence, Mutation.noFlushAfterLoss.isOn ? [] : .schema)
+    }
 
     /// The stream has caught up at `lsn`.
     public func streamBecameLive(_ lsn: LSN) {
@@ -23,7 +25,7 @@ extension CacheStore {
         hot.pointee.isServing = false
         wakeWaiting()
         guard mustEmpty else { return }
-        if !Mutation.noFlushAfterLoss.isOn { empty() }
+        if !Mutation.noFlushAfterLoss.isOn { empty(.stream) }
         beats.forgetAnswers()
         visibility = Visibility()
         hot.pointee.watermark = .zero
@@ -62,7 +64,7 @@ extension CacheStore {
             changes.append(bind(change))
         }
         guard !limits.ignoresChanges else { return }
-        for change in changes { memo.invalidate(by: change, into: &invalidated) }
+        for change in changes { memo.invalidate(by: change, at: watermark, into: &invalidated) }
         counters.invalidations &+= UInt64(invalidated.count)
         if !Mutation.followerGetsOldAnswer.isOn { for id in invalidated { releaseFollowers(of: id) } }
         invalidated.removeAll(keepingCapacity: true)
@@ -190,6 +192,7 @@ extension CacheStore {
     func rightsChanged() {
         guard !Mutation.revokeUnnoticed.isOn else { return }
         statements.forgetRights()
+        shapesSeen.forgetRights()
         questions.rightsChanged()
         rightsKnown.removeAll()
     }
@@ -197,8 +200,9 @@ extension CacheStore {
     /// The schema, privileges or roles have changed, or may have: nothing that was read of them counts.
     public func schemaChanged(builtInsToo: Bool = false) {
         counters.schemaChanges += 1
-        empty()
+        empty(.schema)
         statements.reset()
+        shapesSeen.removeAll()
         pending.removeAll()
         catalog.forgetAll(builtInsToo: builtInsToo)
         mappings.removeAll()
@@ -207,6 +211,7 @@ extension CacheStore {
         schemaEpoch &+= 1
         questions.schemaChanged()
         rightsKnown.removeAll()
+        wakeExplaining()
         askBootstrap()
     }
 }

@@ -36,6 +36,11 @@ extension CacheStore {
         public var statements = 0
         public var hits: UInt64 = 0
         public var misses: UInt64 = 0
+        public var entries = 0
+        /// Of the busiest of them, with `?` for constants.
+        public var reads: [String] = []
+        public var settings = ""
+        public var lastInvalidation: String?
     }
 
     private struct Look: Hashable {
@@ -61,6 +66,14 @@ extension CacheStore {
             var figures = found[look] ?? StatementFigures(
                 preview: look.preview, state: "\(look.state)",
                 reason: isForwarded ? look.reason.rawValue : nil)
+            if figures.statements == 0, let query = statement.pointee.query {
+                figures.reads = query.uses.map { describe($0, hidesConstants: true) }
+                figures.settings = describe(query.classes)
+            }
+            if figures.lastInvalidation == nil {
+                figures.lastInvalidation = statement.pointee.lastInvalidation.map { describe($0) }
+            }
+            figures.entries += memo.entryCount(of: statement)
             figures.statements += 1
             figures.hits &+= statement.pointee.hits
             figures.misses &+= statement.pointee.misses

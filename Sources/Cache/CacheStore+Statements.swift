@@ -58,8 +58,9 @@ extension CacheStore {
     private func classify(
         _ statement: UnsafeMutablePointer<Statement>, _ standardConformingStrings: Bool
     ) {
-        counters.statementsParsed += 1
         let text = statement.pointee.text
+        if classifyByShape(statement) { return }
+        counters.statementsParsed += 1
         let parsed = StatementParser.parse(
             text, standardConformingStrings: standardConformingStrings,
             bytesMax: limits.statementBytesMax)
@@ -67,8 +68,13 @@ extension CacheStore {
         statement.pointee.verb = parsed.verb
         statement.pointee.settingChange = parsed.settingChange
         statement.pointee.deallocates = parsed.deallocation != .none
+        statement.pointee.explainCall = parsed.explainCall
+        statement.pointee.isExplain = parsed.explainCall != .none
         statement.pointee.hasNames = !parsed.mentions.isEmpty
+        if case .select = parsed.body { statement.pointee.isRowWindow = RowWindow(text).isPart }
+        // The settings are needed for either.
         if case .select = parsed.body { statement.pointee.mayBeCached = true }
+        if statement.pointee.isExplain { statement.pointee.mayBeCached = true }
         if parsed.mentions.relations.isEmpty, !parsed.mentions.isIncomplete {
             statement.pointee.readsRows = false
         }
@@ -88,6 +94,7 @@ extension CacheStore {
             } else {
                 forward(statement, .pendingProfile)
             }
+            learnShape(of: statement, parsed, nil) { _ in nil }
             return
         }
         guard pending.count < CacheStore.pendingMax else {
@@ -138,9 +145,12 @@ extension CacheStore {
             }
             return
         }
-        let resolution = parsed.resolved(
-            with: view, declaredTypes: statement.pointee.declaredTypes, customSettings: declaredSettings,
-            allows: { isAllowed($0) })
+        func resolved(_ parsed: ParsedStatement) -> Resolution {
+            parsed.resolved(
+                with: view, declaredTypes: statement.pointee.declaredTypes, customSettings: declaredSettings,
+                allows: { isAllowed($0) })
+        }
+        let resolution = resolved(parsed)
         if changesOnlyApplication(parsed) {
             statement.pointee.effect.remove(.changesSession)
             statement.pointee.settingChange = .none
@@ -156,6 +166,7 @@ extension CacheStore {
             statement.pointee.isEffectPending = false
             followed(statement, query)
         }
+        if statement.pointee.state != .pending { learnShape(of: statement, parsed, resolution, resolve: resolved) }
     }
 
     /// Whether it changes settings, and only such as no answer depends on: the application's, undeclared [K4].
@@ -220,6 +231,7 @@ extension CacheStore {
 
     /// Something became known that pending statements may have waited for.
     func resolvePending() {
+        defer { wakeExplaining() }
         for (id, select) in pending {
             guard let statement = statements[id], statement.pointee.state == .pending else {
                 pending[id] = nil
@@ -227,6 +239,11 @@ extension CacheStore {
             }
             resolve(statement, select)
         }
+    }
+
+    func wakeExplaining() {
+        woken += waitingForCatalog
+        waitingForCatalog.removeAll()
     }
 
     // MARK: - Following
@@ -271,18 +288,18 @@ extension CacheStore {
     func askRights(_ statement: UnsafeMutablePointer<Statement>, _ role: UInt8) -> ForwardReason? {
         guard role < RoleSet.countMax, let name = roles.name(UInt32(role)), let query = statement.pointee.query
         else { return .rights }
-        let subject = RightsSubject(
-            role: role, relations: Set(query.uses.map(\.relation)), columns: query.columns,
-            functions: Set(query.functions))
+        let subject = RightsSubject(role: role, query)
         if let isAllowed = rightsKnown[subject.ofAllColumns] ?? rightsKnown[subject] {
             statement.pointee.rolesAsked.insert(role)
-            if isAllowed { statement.pointee.rolesAllowed.insert(role) }
+            if isAllowed {
+                statement.pointee.rolesAllowed.insert(role)
+                shapesSeen[statement.pointee.shape]?.rolesAllowed.insert(role)
+            }
             return isAllowed ? nil : .rights
         }
         if statement.pointee.rolesAsked.contains(role) { return .pendingRights }
         let question = Rights.query(
-            role: name, relations: query.uses.map(\.relation), columns: query.columns,
-            functions: query.functions)
+            role: name, needs: query.rights, reads: subject.reads, functions: query.functions)
         if questions.ask(.rights(subject), question) { statement.pointee.rolesAsked.insert(role) }
         return .pendingRights
     }
@@ -345,6 +362,7 @@ extension CacheStore {
             learned.insert(.rights)
             let isForAll = Rights.coversAllColumns(rows)
             learn(isForAll ? subject.ofAllColumns : subject, isAllowed: Rights.judge(rows))
+            wakeExplaining()
         case .poll:
             let wasFirst = !hasPolled
             hasPolled = true
@@ -374,6 +392,7 @@ extension CacheStore {
         case .rights(let subject): learn(subject, isAllowed: false)
         case .poll, .stale, nil: break
         }
+        wakeExplaining()
     }
 
     // MARK: - Profiles

@@ -85,6 +85,11 @@ public final class CacheStore {
     /// Grows with every change of the schema: a profile that was read before is read again.
     var schemaEpoch: UInt32 = 0
 
+    // What texts have in common.
+    let shapeScanner = ShapeScanner()
+    var shapesSeen: ShapeTable
+    var windows = WindowTable()
+
     // What changes.
     /// The stream is live; `isServing` needs more.
     var isLive = false
@@ -108,6 +113,8 @@ public final class CacheStore {
     /// The watermark takes too long to wait for it, until it has passed every beat.
     var isLagging = false
     var woken: [SessionNumber] = []
+    /// Sessions that wait for an explanation, until anything more is known of the catalog.
+    var waitingForCatalog: [SessionNumber] = []
     var invalidated: [EntryID] = []
 
     public init(limits: Limits, seed: UInt64) {
@@ -115,6 +122,7 @@ public final class CacheStore {
         declaredOrder = limits.customSettings.filter { Profile.isCustomName($0) }
         declaredSettings = Set(declaredOrder)
         profileSQL = Profile.readSQL(declared: declaredOrder)
+        shapesSeen = ShapeTable(seed: seed)
         hot = .allocate(capacity: 1)
         hot.initialize(to: Hot())
         statements = StatementTable(
@@ -177,13 +185,7 @@ public final class CacheStore {
             tail.count == 0 || !StatementParser.isTimeDependentText(tail)
         else { return nil }
         let hash = memo.hash(statement, tail: execution.key)
-        guard memo.admission.missed(hash) else { return nil }
-        var binding = OperandBinding(isEncodingShared: true)
-        if tail.count > 0 {
-            guard let parsed = try? BindTail(tail) else { return nil }
-            binding.tail = parsed
-            binding.declaredTypes = statement.pointee.declaredTypes
-        }
+        guard memo.admission.missed(hash), let binding = binding(statement, tail) else { return nil }
         let uses = binding.bind(query)
         guard !visibility.matches(uses) || Mutation.noT2Check.isOn else {
             counters.capturesRefused += 1
@@ -192,6 +194,17 @@ public final class CacheStore {
         }
         return memo.beginCapture(
             statement: statement.pointee.id, tail: execution.key, hash: hash, uses: uses)
+    }
+
+    /// What turns the constraints of an execution's statement into those of its answer; nil where its tail is
+    /// malformed.
+    func binding(_ statement: UnsafeMutablePointer<Statement>, _ tail: ByteView) -> OperandBinding? {
+        var binding = OperandBinding(isEncodingShared: true)
+        guard tail.count > 0 else { return binding }
+        guard let parsed = try? BindTail(tail) else { return nil }
+        binding.tail = parsed
+        binding.declaredTypes = statement.pointee.declaredTypes
+        return binding
     }
 
     /// False when the capture has ended, well or not: nothing more needs to be copied.
@@ -221,6 +234,7 @@ public final class CacheStore {
             statement.pointee.rowShape = entry.pointee.description.rowShape
         }
         holdKeys(id)
+        noteWindow(id)
         if Mutation.noT4Wait.isOn { memo.makeServable(id) }
         if !beats.wait(entry: id) { drop(id) }
         guard let waiting = followers.removeValue(forKey: id) else { return }
@@ -234,13 +248,7 @@ public final class CacheStore {
             let query = statement.pointee.query, let use = query.uses.first,
             let relation = catalog.relation(use.relation)
         else { return }
-        let tail = entry.pointee.tail.view
-        var binding = OperandBinding(isEncodingShared: true)
-        if tail.count > 0 {
-            guard let parsed = try? BindTail(tail) else { return }
-            binding.tail = parsed
-            binding.declaredTypes = statement.pointee.declaredTypes
-        }
+        guard let binding = binding(statement, entry.pointee.tail.view) else { return }
         guard KeyHarvest.isWorthwhile(query, uses: binding.bind(query), relation: relation) else { return }
         let keys = withView(statement.pointee.describeReply ?? []) { described in
             KeyHarvest.keys(
@@ -296,8 +304,8 @@ public final class CacheStore {
     // MARK: - Emptying
 
     /// Nothing that was cached or is being captured counts any more.
-    func empty() {
-        memo.removeAll()
+    func empty(_ cause: Invalidation.Cause) {
+        memo.removeAll(Invalidation(cause: cause, watermark: watermark))
         beats.forgetEntries()
         for waiting in followers.values { woken += waiting }
         followers.removeAll()

@@ -12,7 +12,7 @@ import PGProtocol
 /// (`absorb`). Every request carries the generation it belongs to. `forgetAll` begins a new one,
 /// and an answer that was asked for before is dropped, since it may describe what is no longer.
 ///
-/// Invariants: `relations` holds exactly the OIDs that a `.found` entry of `names` refers to;
+/// Invariants: `relations` holds exactly the OIDs that a `.found` entry of `names` refers to, and those below them;
 /// nothing is looked up unless `isReady`. Owner: the cache store. Bounds: `namesMax` pairs,
 /// `relationsMax` relations; functions, operators and types are as many as the origin has.
 public struct Catalog: Sendable {
@@ -88,6 +88,8 @@ public struct Catalog: Sendable {
     private var userFunctions: [String: [FunctionFact]]?
     private var userOperators: Set<String>?
     private var userTypes: Set<String> = []
+    private var enums: Set<String> = []
+    fileprivate private(set) var foreignTextSearch: ForeignTextSearch = []
     /// What settings begin with that a loaded library, or one that may be loaded, knows; `*` for all.
     private var settingPrefixes: Set<String> = []
     private var names: [QualifiedName: Entry] = [:]
@@ -192,6 +194,8 @@ public struct Catalog: Sendable {
         userFunctions = nil
         userOperators = nil
         userTypes = []
+        enums = []
+        foreignTextSearch = []
         settingPrefixes = []
         doubt = nil
         if builtInsToo {
@@ -246,6 +250,7 @@ public struct Catalog: Sendable {
     }
     fileprivate func hasOperator(_ name: String) -> Bool { userOperators?.contains(name) ?? true }
     fileprivate func hasType(_ name: String) -> Bool { userTypes.contains(name) }
+    fileprivate func hasEnum(_ name: String) -> Bool { enums.contains(name) }
 
     // MARK: Rows
 
@@ -260,14 +265,20 @@ public struct Catalog: Sendable {
     private static func functions(_ rows: [[String?]]) -> [String: [FunctionFact]]? {
         var functions: [String: [FunctionFact]] = [:]
         for row in rows {
-            guard row.count == 6, let name = row[0], let oid = row[1].flatMap({ OID($0) }),
+            guard row.count == 6 || row.count == 9, let name = row[0], let oid = row[1].flatMap({ OID($0) }),
                 let schema = row[2], let volatility = SQLText.character(row[3]),
                 let kind = row[4], let returnsSet = SQLText.boolean(row[5])
             else { return nil }
-            functions[name, default: []].append(
-                FunctionFact(
-                    oid: oid, schema: schema, volatility: volatility, isAggregate: kind == "a",
-                    isWindow: kind == "w", returnsSet: returnsSet))
+            var fact = FunctionFact(
+                oid: oid, schema: schema, volatility: volatility, isAggregate: kind == "a",
+                isWindow: kind == "w", returnsSet: returnsSet)
+            if row.count == 9, let source = row[6] {
+                guard let isDefinition = SQLText.boolean(row[7]),
+                    let types = row[8]?.split(separator: " ").compactMap({ OID(String($0)) })
+                else { return nil }
+                fact.body = FunctionBody(source: source, isDefinition: isDefinition, types: types)
+            }
+            functions[name, default: []].append(fact)
         }
         return functions
     }
@@ -275,15 +286,20 @@ public struct Catalog: Sendable {
     private mutating func absorbUserNames(_ rows: [[String?]]) -> Bool {
         var operators: Set<String> = []
         var types: Set<String> = []
+        var enums: Set<String> = []
         var prefixes: Set<String> = []
+        var textSearch: ForeignTextSearch = []
         var found: String?
         for row in rows {
             guard row.count == 2, let tag = row[0], let name = row[1] else { return false }
             switch tag {
             case "o": operators.insert(name)
             case "t": types.insert(name)
+            case "e": enums.insert(name)
             case "c": found = "a cast of \(name) was added to PostgreSQL's own types"
             case "p": prefixes.insert(name.lowercased())
+            case "s": textSearch.insert(.configurations)
+            case "d": textSearch.insert(.dictionaries)
             case "l": prefixes.formUnion(SQLText.libraries(name))
             case "x": found = "the right to execute \(name), behind an operator or cast, was restricted"
             default: return false
@@ -291,7 +307,9 @@ public struct Catalog: Sendable {
         }
         userOperators = operators
         userTypes = types
+        self.enums = enums
         settingPrefixes = prefixes
+        foreignTextSearch = textSearch
         doubt = found
         return true
     }
@@ -300,11 +318,12 @@ public struct Catalog: Sendable {
         var isContradictory = false
         var start = 0
         while start < rows.count {
-            guard rows[start].count == 20, let schema = rows[start][0], let name = rows[start][1] else {
-                return .unusable
-            }
+            guard rows[start].count == Relation.rowCount, let schema = rows[start][0], let name = rows[start][1]
+            else { return .unusable }
             var end = start + 1
-            while end < rows.count, rows[end].count == 20, rows[end][0] == schema, rows[end][1] == name {
+            while end < rows.count, rows[end].count == Relation.rowCount, rows[end][0] == schema,
+                rows[end][1] == name
+            {
                 end += 1
             }
             let pair = QualifiedName(schema: schema, name: name)
@@ -314,22 +333,36 @@ public struct Catalog: Sendable {
                 names[pair] = .absent
                 absentCount += 1
             } else {
-                guard let relation = Relation(pair: pair, rows: rows[start..<end]) else {
-                    return .unusable
+                guard let relation = Relation(tree: rows[start..<end]), relation.schema == schema,
+                    relation.name == name
+                else { return .unusable }
+                switch insert(relation) {
+                case .none: names[pair] = .excess
+                case .some(let agrees):
+                    names[pair] = .found(relation.oid)
+                    if !agrees { isContradictory = true }
                 }
-                if let known = relations[relation.oid] {
-                    isContradictory = isContradictory || known != relation
-                } else if relations.count >= relationsMax {
-                    names[pair] = .excess
-                    start = end
-                    continue
-                }
-                relations[relation.oid] = relation
-                names[pair] = .found(relation.oid)
             }
             start = end
         }
         return isContradictory ? .contradictory : .used
+    }
+
+    /// Keeps a relation and all below it; whether that agrees with what was known of each. Nil without room.
+    private mutating func insert(_ relation: Relation) -> Bool? {
+        let all = [relation] + relation.descendants
+        guard relations.count + all.count(where: { relations[$0.oid] == nil }) <= relationsMax else { return nil }
+        var agrees = true
+        for new in all {
+            guard let known = relations[new.oid] else {
+                relations[new.oid] = new
+                continue
+            }
+            // What is below it is known of a relation that was asked for by its own name only.
+            if known.alone != new.alone { agrees = false }
+            if !new.descendants.isEmpty || known.alone != new.alone { relations[new.oid] = new }
+        }
+        return agrees
     }
 }
 
@@ -344,6 +377,8 @@ public struct CatalogView: CatalogLookup, Sendable {
     public func functions(named name: String) -> [FunctionFact] { catalog.functions(name) }
     public func hasUserOperator(named name: String) -> Bool { catalog.hasOperator(name) }
     public func isUserType(named name: String) -> Bool { catalog.hasType(name) }
+    public func isEnum(named name: String) -> Bool { catalog.hasEnum(name) }
+    public var foreignTextSearch: ForeignTextSearch { catalog.foreignTextSearch }
 }
 
 extension Catalog.OriginFacts {
@@ -363,51 +398,9 @@ extension Catalog.OriginFacts {
     }
 }
 
-extension Relation {
-    /// From the rows of `CatalogQueries.relations` for one pair, which differ only in their
-    /// columns.
-    init?(pair: Catalog.QualifiedName, rows: ArraySlice<[String?]>) {
-        guard let first = rows.first, let oid = first[2].flatMap({ OID($0) }),
-            let kind = SQLText.character(first[3]), let persistence = SQLText.character(first[4]),
-            let hasRowSecurity = SQLText.boolean(first[5]), let isInherited = SQLText.boolean(first[6]),
-            let hasRules = SQLText.boolean(first[7]), let identity = SQLText.character(first[8]),
-            let runsCode = SQLText.boolean(first[18])
-        else { return nil }
-        var columns: [Column] = []
-        var primaryKey: [Int] = []
-        var identityIndex: [Int] = []
-        var hasOnlyKnownTypes = true
-        for row in rows where row[9] != nil {
-            guard let column = Column(row: row), let isInPrimaryKey = SQLText.boolean(row[15]),
-                let isInIdentityIndex = SQLText.boolean(row[16])
-            else { return nil }
-            if isInPrimaryKey { primaryKey.append(columns.count) }
-            if isInIdentityIndex { identityIndex.append(columns.count) }
-            if SQLText.boolean(row[17]) != true { hasOnlyKnownTypes = false }
-            columns.append(column)
-        }
-        // A generated column is not in the stream, so a key that holds one identifies nothing there
-        // [C2].
-        if primaryKey.contains(where: { columns[$0].isGenerated }) { primaryKey = [] }
-        if identityIndex.contains(where: { columns[$0].isGenerated }) { identityIndex = [] }
-        let identityColumns =
-            switch identity {
-            case UInt8(ascii: "d"): primaryKey
-            case UInt8(ascii: "i"): identityIndex
-            case UInt8(ascii: "f"): columns.indices.filter { !columns[$0].isGenerated }
-            default: [Int]()
-            }
-        self.init(
-            oid: oid, schema: pair.schema, name: pair.name, kind: kind, persistence: persistence,
-            hasRowSecurity: hasRowSecurity, isInherited: isInherited, hasRules: hasRules,
-            replicaIdentity: identity, columns: columns, primaryKey: primaryKey,
-            identityColumns: identityColumns, hasOnlyKnownTypes: hasOnlyKnownTypes, runsCode: runsCode)
-    }
-}
-
 extension Column {
-    /// From columns 10 to 15, and the last, of a row of `CatalogQueries.relations`.
-    fileprivate init?(row: [String?]) {
+    /// From columns 10 to 15, and the 20th, of a row of `CatalogQueries.relations`.
+    init?(row: [String?]) {
         guard let number = row[9].flatMap({ Int16($0) }), let name = row[10],
             let type = row[11].flatMap({ OID($0) }), let isGenerated = SQLText.boolean(row[12]),
             let isNotNull = SQLText.boolean(row[13]), let isDeterministic = SQLText.boolean(row[14]),
@@ -430,6 +423,10 @@ extension ValueKind {
             case 25, 1043: isDeterministic ? .text : .opaque
             case 2950: .uuid
             case 16: .boolean
+            case 1082: .date
+            case 1114: .timestamp
+            case 1184: .timestampWithZone
+            case 1700: .numeric
             default: .opaque
             }
     }

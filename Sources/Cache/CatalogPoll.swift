@@ -192,12 +192,16 @@ public struct CatalogPoll: Sendable {
                     + "AND x.proname OPERATOR(pg_catalog.~) '^\(EventTrigger.namePrefix)'::pg_catalog.text)"),
             ofSchemas("pg_type", "typnamespace"),
             ofSchemas("pg_operator", "oprnamespace"),
+            ofSchemas("pg_opclass", "opcnamespace"),
             // PostgreSQL's own too: REFRESH VERSION tells that the operating system's rules are others.
             Part(
                 .schema, byOID,
                 "pg_catalog.pg_collation x JOIN spaces n ON n.oid \(equals) x.collnamespace"),
-            ofSchemas("pg_ts_config", "cfgnamespace"),
-            ofSchemas("pg_ts_dict", "dictnamespace"),
+            // PostgreSQL's own too: their owner may alter them.
+            Part(.schema, byOID, "pg_catalog.pg_ts_config x"),
+            Part(.schema, byOID, "pg_catalog.pg_ts_dict x"),
+            Part(.schema, byOID, "pg_catalog.pg_ts_parser x"),
+            Part(.schema, byOID, "pg_catalog.pg_ts_template x"),
             Part(
                 .schema, hash("x.mapcfg", "x.maptokentype", "x.mapseqno", version: "x.xmin"),
                 "pg_catalog.pg_ts_config_map x"),

@@ -43,28 +43,62 @@ package enum CatalogQueries {
         WHERE d.datname \(equals) pg_catalog.current_database() AND r.rolname \(equals) current_user
         """
 
-    /// Functions, aggregates and procedures; those with `oid >= 16384` or the others.
+    /// Functions, aggregates and procedures; those with `oid >= 16384` or the others. For those of users three values
+    /// more: a source, where it can be read (`FunctionBody`); whether that is the whole CREATE FUNCTION; the types of
+    /// the result and the arguments.
     package static func functions(builtIn: Bool) -> String {
         """
-        SELECT p.proname, p.oid, n.nspname, p.provolatile, p.prokind, p.proretset
+        SELECT p.proname, p.oid, n.nspname, p.provolatile, p.prokind, p.proretset\(builtIn ? "" : source)
         FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid \(equals) p.pronamespace
         WHERE p.oid \(builtIn ? less : atLeast) \(firstUserOID) AND \(isLasting("n"))
         """
     }
+
+    /// Of a function in SQL (language 14) that runs as its caller and under his settings, whose defaults are constants
+    /// and whose types are known. In a body of the standard's form the names were bound when it was made, so it
+    /// is shown with their schemas; PostgreSQL 13 has no such bodies, nor the column.
+    private static let source = """
+        , CASE WHEN p.prolang \(equals) '14'::pg_catalog.oid AND p.prokind \(equals) 'f'::pg_catalog."char"
+              AND NOT p.prosecdef AND p.proconfig IS NULL
+              AND (p.proargdefaults IS NULL
+                OR p.proargdefaults::pg_catalog.text OPERATOR(pg_catalog.!~) '\\{(?!CONST )'::pg_catalog.text)
+              AND (SELECT pg_catalog.bool_and(a.atttypid \(equals) ANY ('{2249,2278}'::pg_catalog.oid[])
+                OR \(hasKnownType)) FROM pg_catalog.unnest(\(signature)) AS a(atttypid))
+            THEN CASE WHEN \(isStandard) THEN pg_catalog.pg_get_functiondef(p.oid) ELSE p.prosrc END END,
+          \(isStandard), pg_catalog.array_to_string(\(signature), ' ')
+        """
+    private static let isStandard =
+        "p.prolang \(equals) '14'::pg_catalog.oid AND (pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.->>) "
+        + "'prosqlbody'::pg_catalog.text) IS NOT NULL"
+    private static let signature =
+        "(p.prorettype OPERATOR(pg_catalog.||) COALESCE(p.proallargtypes, p.proargtypes::pg_catalog.oid[]))"
+
+    /// An enum, or an array of one: only its labels are the user's, unless he has given it casts or operator classes.
+    private static let isEnum = """
+        ((t.typtype \(equals) 'e'::pg_catalog."char" OR EXISTS (SELECT FROM pg_catalog.pg_type e
+            WHERE e.typarray \(equals) t.oid AND e.typtype \(equals) 'e'::pg_catalog."char"))
+          AND NOT EXISTS (SELECT FROM pg_catalog.pg_cast k
+            WHERE k.castsource \(equals) t.oid OR k.casttarget \(equals) t.oid)
+          AND NOT EXISTS (SELECT FROM pg_catalog.pg_opclass o WHERE o.opcintype \(equals) t.oid))
+        """
 
     /// Rows (tag, name): `o` an operator, `t` a type that users made; `c` a cast between two types
     /// of PostgreSQL's own that users made; `x` a function behind an operator or a cast of
     /// PostgreSQL's own that not everyone may execute. The last two make statements mean, or need,
     /// what resolution cannot see. `p` and `l` are what settings of extensions begin with, and lists of libraries that
     /// may be loaded, whose settings mostly begin with the library's name; `p` is `*` where pgcache's role may not
-    /// read which those are (it takes pg_read_all_settings).
+    /// read which those are (it takes pg_read_all_settings). `s` is a configuration for text search, `d` a dictionary,
+    /// that runs code which PostgreSQL did not bring.
     package static let userNames = """
         SELECT DISTINCT 'o', o.oprname::pg_catalog.text FROM pg_catalog.pg_operator o
         WHERE o.oid \(atLeast) \(firstUserOID)
         UNION ALL
         SELECT DISTINCT 't', t.typname::pg_catalog.text
         FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid \(equals) t.typnamespace
-        WHERE t.oid \(atLeast) \(firstUserOID) AND \(isLasting("n"))
+        WHERE t.oid \(atLeast) \(firstUserOID) AND \(isLasting("n")) AND NOT \(isEnum)
+        UNION ALL
+        SELECT DISTINCT 'e', t.typname::pg_catalog.text
+        FROM pg_catalog.pg_type t WHERE t.oid \(atLeast) \(firstUserOID) AND \(isEnum)
         UNION ALL
         SELECT 'c', pg_catalog.format('%s as %s', pg_catalog.format_type(k.castsource, NULL),
           pg_catalog.format_type(k.casttarget, NULL))
@@ -95,41 +129,79 @@ package enum CatalogQueries {
         UNION ALL
         SELECT 'p', '*' WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_settings s
           WHERE s.name \(equals) 'session_preload_libraries')
+        UNION ALL
+        SELECT 's', g.cfgname::pg_catalog.text FROM pg_catalog.pg_ts_config g
+        WHERE g.cfgparser \(atLeast) \(firstUserOID) OR EXISTS (
+          SELECT FROM pg_catalog.pg_ts_config_map m JOIN pg_catalog.pg_ts_dict d ON d.oid \(equals) m.mapdict
+          WHERE m.mapcfg \(equals) g.oid AND d.dicttemplate \(atLeast) \(firstUserOID))
+        UNION ALL
+        SELECT 'd', d.dictname::pg_catalog.text FROM pg_catalog.pg_ts_dict d
+        WHERE d.dicttemplate \(atLeast) \(firstUserOID)
         """
 
     /// Types of PostgreSQL's own whose text depends on other objects: regproc, regclass, regtype
-    /// and their kin, and aclitem, which prints the names of roles.
+    /// and their kin, and aclitem, which prints the names of roles. Not regconfig and regdictionary: the poll
+    /// covers what they name.
     static let typesThatNameObjects =
-        "'{24,2202,2203,2204,2205,2206,3734,3769,4089,4096,4191,1033}'::pg_catalog.oid[]"
+        "'{24,2202,2203,2204,2205,2206,4089,4096,4191,1033}'::pg_catalog.oid[]"
 
-    /// Everything of `Relation` for pairs of schema (`$1`) and name (`$2`): a row per live column,
-    /// or one row without a column; a pair that names nothing has no OID.
+    /// Relations below one that are loaded with it; one more row says that there are more.
+    package static let descendantsMax = 1000
+
+    /// Everything of `Relation` for pairs of schema (`$1`) and name (`$2`) and, behind each, for all relations below it
+    /// by inheritance or partitioning: a row per live column, or one row without a column; a pair that names nothing
+    /// has no OID. The last four values: schema and name of the row's own relation; in the first row of a view
+    /// its definition, and its owner unless it is a `security_invoker`.
     ///
     /// A primary key counts as such only where the stream would use it as replica identity: valid
     /// and not deferrable (RelationGetIndexList in relcache.c). Included columns are not part of a
-    /// key.
+    /// key. `pg_get_viewdef` leaves out the schemas of the search path: the connection's must be pg_catalog alone.
     package static let relations = """
         SELECT asked.schema, asked.name, c.oid, c.relkind, c.relpersistence, c.relrowsecurity,
-          c.relispartition OR c.relkind \(equals) 'p'::pg_catalog."char"
-            OR EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhparent \(equals) c.oid)
-            OR EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid \(equals) c.oid),
+          c.relispartition OR EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid \(equals) c.oid),
           EXISTS (SELECT FROM pg_catalog.pg_rewrite w WHERE w.ev_class \(equals) c.oid
             AND w.rulename \(differs) '_RETURN'::pg_catalog.name),
           c.relreplident, a.attnum, a.attname, a.atttypid,
           a.attgenerated \(differs) ''::pg_catalog."char", a.attnotnull,
           COALESCE(l.collisdeterministic, true),
           \(isKeyColumn("i.indisprimary")), \(isKeyColumn("i.indisreplident")), \(hasKnownType),
-          code.runs, \(baseType)
+          code.runs, \(baseType), space.nspname, c.relname,
+          CASE WHEN COALESCE(a.attnum, '1'::pg_catalog.int2) \(equals) '1'::pg_catalog.int2 THEN code.definition END,
+          code.owner
         FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[]))
           AS asked(schema, name)
         LEFT JOIN pg_catalog.pg_namespace n ON n.nspname \(equals) asked.schema::pg_catalog.name
-        LEFT JOIN pg_catalog.pg_class c ON c.relnamespace \(equals) n.oid
-          AND c.relname \(equals) asked.name::pg_catalog.name
-        LEFT JOIN LATERAL (SELECT \(runsCode) AS runs OFFSET 0) code ON true
+        LEFT JOIN pg_catalog.pg_class top ON top.relnamespace \(equals) n.oid
+          AND top.relname \(equals) asked.name::pg_catalog.name
+        LEFT JOIN LATERAL (\(tree)) part ON true
+        LEFT JOIN pg_catalog.pg_class c ON c.oid \(equals) part.oid
+        LEFT JOIN pg_catalog.pg_namespace space ON space.oid \(equals) c.relnamespace
+        LEFT JOIN LATERAL (SELECT \(runsCode) AS runs, \(definition) AS definition, \(owner) AS owner OFFSET 0) code
+          ON true
         LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid \(equals) c.oid
           AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped
         LEFT JOIN pg_catalog.pg_collation l ON l.oid \(equals) a.attcollation
-        ORDER BY asked.schema, asked.name, a.attnum
+        ORDER BY asked.schema, asked.name, c.oid \(differs) top.oid, c.oid, a.attnum
+        """
+
+    /// The relation `top` and all below it.
+    private static let tree = """
+        WITH RECURSIVE tree(oid) AS (
+            SELECT top.oid
+            UNION
+            SELECT h.inhrelid FROM tree JOIN pg_catalog.pg_inherits h ON h.inhparent \(equals) tree.oid
+            WHERE top.relkind \(equals) ANY ('{r,p}'::pg_catalog."char"[]))
+          SELECT tree.oid FROM tree LIMIT \(descendantsMax + 2)
+        """
+    private static let isUsersView =
+        "c.relkind \(equals) 'v'::pg_catalog.\"char\" AND c.oid \(atLeast) \(firstUserOID)"
+    private static let definition =
+        "CASE WHEN \(isUsersView) THEN pg_catalog.pg_get_viewdef(c.oid) END"
+    private static let owner = """
+        CASE WHEN \(isUsersView) AND NOT EXISTS (SELECT FROM pg_catalog.unnest(c.reloptions) AS o(text)
+              WHERE o.text OPERATOR(pg_catalog.~) '^security_invoker='::pg_catalog.text
+                AND pg_catalog.split_part(o.text, '=', 2)::pg_catalog.bool)
+            THEN pg_catalog.pg_get_userbyid(c.relowner) END
         """
 
     /// Whether writing to table `c` runs code that PostgreSQL did not bring, or a cascade into other tables, or changes
@@ -196,20 +268,41 @@ package enum CatalogQueries {
         """
     }
 
-    /// Whether the type of column `a`, with its domains and arrays peeled off, is an enum or
-    /// PostgreSQL's own.
+    /// Whether the type of column `a` and all that it is made of (under domains, in arrays, composites, ranges) is an
+    /// enum or PostgreSQL's own, and nobody has given it casts or operator classes of his own. A range's casts are
+    /// PostgreSQL's code (language 12, `internal`). timetz, which is moved by today's rules, only where the
+    /// column's type says so.
     private static let hasKnownType = """
-        (WITH RECURSIVE layer(oid) AS (
+        (WITH RECURSIVE part(oid) AS (
             SELECT a.atttypid
-            UNION ALL
-            SELECT CASE WHEN t.typtype \(equals) 'd'::pg_catalog."char" THEN t.typbasetype ELSE t.typelem END
-            FROM layer JOIN pg_catalog.pg_type t ON t.oid \(equals) layer.oid
-            WHERE t.typtype \(equals) 'd'::pg_catalog."char" OR \(isTrueArray))
-          SELECT pg_catalog.bool_and(
-            t.typtype \(equals) ANY ('{d,e}'::pg_catalog."char"[]) OR \(isTrueArray)
-            OR (t.oid \(less) \(firstUserOID) AND t.typtype \(equals) ANY ('{b,r,m}'::pg_catalog."char"[])
-              AND t.oid \(differs) ALL (\(typesThatNameObjects))))
-          FROM layer JOIN pg_catalog.pg_type t ON t.oid \(equals) layer.oid)
+            UNION
+            SELECT below.oid FROM part JOIN pg_catalog.pg_type t ON t.oid \(equals) part.oid
+            CROSS JOIN LATERAL (
+              SELECT t.typbasetype WHERE t.typtype \(equals) 'd'::pg_catalog."char"
+              UNION ALL SELECT t.typelem WHERE \(isTrueArray)
+              UNION ALL SELECT b.atttypid FROM pg_catalog.pg_attribute b
+                WHERE t.typtype \(equals) 'c'::pg_catalog."char" AND b.attrelid \(equals) t.typrelid
+                  AND b.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT b.attisdropped
+              UNION ALL SELECT g.rngsubtype FROM pg_catalog.pg_range g WHERE g.rngtypid \(equals) t.oid
+              UNION ALL SELECT u.refobjid FROM pg_catalog.pg_depend u
+                WHERE t.typtype \(equals) 'm'::pg_catalog."char" AND u.classid \(equals) '1247'::pg_catalog.oid
+                  AND u.objid \(equals) t.oid AND u.refclassid \(equals) '1247'::pg_catalog.oid) below(oid))
+          SELECT pg_catalog.bool_and(CASE WHEN t.oid \(less) \(firstUserOID)
+            THEN t.typtype \(equals) ANY ('{b,r,m}'::pg_catalog."char"[])
+              AND t.oid \(differs) ALL (\(typesThatNameObjects))
+              AND (t.oid \(differs) '1266'::pg_catalog.oid
+                OR a.atttypid \(equals) ANY ('{1266,1270}'::pg_catalog.oid[]))
+            ELSE (t.typtype \(equals) ANY ('{c,d,e,m}'::pg_catalog."char"[]) OR \(isTrueArray)
+                OR EXISTS (SELECT FROM pg_catalog.pg_range g WHERE g.rngtypid \(equals) t.oid
+                  AND g.rngcanonical::pg_catalog.oid \(equals) '0'::pg_catalog.oid
+                  AND g.rngsubdiff::pg_catalog.oid \(less) \(firstUserOID)
+                  AND g.rngsubopc \(less) \(firstUserOID)))
+              AND NOT EXISTS (SELECT FROM pg_catalog.pg_cast k
+                LEFT JOIN pg_catalog.pg_proc f ON f.oid \(equals) k.castfunc
+                WHERE (k.castsource \(equals) t.oid OR k.casttarget \(equals) t.oid)
+                  AND COALESCE(f.prolang, '0'::pg_catalog.oid) \(differs) '12'::pg_catalog.oid)
+              AND NOT EXISTS (SELECT FROM pg_catalog.pg_opclass o WHERE o.opcintype \(equals) t.oid) END)
+          FROM part JOIN pg_catalog.pg_type t ON t.oid \(equals) part.oid)
         """
     /// The type of column `a` without its domains; 3500, `anyenum`, for an enum.
     private static let baseType = """

@@ -4,18 +4,15 @@ import PGProtocol
 /// Which entries a row change can alter [I1, I2, I3].
 ///
 /// An entry depends on each of its uses; a change alters it if, for some use, the image before or
-/// after satisfies all constraints, where what is not known may be anything. So that a change meets
-/// only entries it is likely to hit, each use is *filed* once:
-/// - under every value of an equality, preferably on a column of the replica identity, because old
-///   images tell that one;
-/// - else in the list of a column with a range, checked one by one for each change: linear in the
-///   entries with a range on that column;
-/// - else in the list of the relation.
+/// after satisfies all constraints, where what is not known may be anything, and a column that it reads may be
+/// another now. So that a change meets only entries it is likely to hit, uses are filed by their constraints
+/// (`Filing`). Those that are filed by the same columns share a *cabinet*, which has a *drawer* for each combination of
+/// values that one of them needs there. In a drawer the nodes of its uses are a list or, if the cabinet has a column in
+/// order, a tree of intervals with a list for each. A change looks into one drawer of each cabinet of its relation.
 ///
-/// Where an old image does not tell the column of an equality, every entry filed under that column
-/// could have held the row. Entries whose rows' primary keys are known (`hold`) are exempt: they are
-/// found by the old image's key, and by nothing else of it. Every list but that of a value is
-/// therefore kept in two halves, held and not held.
+/// Where an old image does not tell a column of a cabinet, every use in there could have held the row. Entries whose
+/// rows' primary keys are known (`hold`) are exempt: they are found by the old image's key, and by nothing else of it.
+/// They are filed in cabinets of their own, and once more in a cabinet of their keys.
 ///
 /// Nodes sit in one pool and are linked both ways, so that forgetting an entry costs the number of its
 /// nodes. Owner: `Memo`, which bounds the size through `cost`, an estimate of the bytes; the pools keep
@@ -24,48 +21,43 @@ import PGProtocol
 /// schema the owner forgets everything [D1].
 final class DependencyIndex {
     private static let none = UInt32.max
-    /// An equality with more values than this is treated as a range.
-    static let filedValuesMax = 256
     /// Relations whose identity is noted at a time.
     static let relationsMax = 1 << 16
+    /// Of one relation; further uses are filed under one column at most. Each costs every change a look.
+    static let cabinetsMax = 64
 
-    private enum ListKey: Hashable {
-        /// Filed under a value of a column.
-        case value(OID, Int, Value)
-        /// All that is filed under values of a column.
-        case column(OID, Int, isHeld: Bool)
-        case range(OID, Int, isHeld: Bool)
-        case relation(OID, isHeld: Bool)
-        /// Entries that hold the row with this primary key.
-        case key(OID, RowKey)
-
-        var isHeld: Bool? {
-            switch self {
-            case .value, .key: nil
-            case .column(_, _, let isHeld), .range(_, _, let isHeld), .relation(_, let isHeld): isHeld
-            }
-        }
-        var held: ListKey {
-            switch self {
-            case .value, .key: self
-            case .column(let relation, let column, _): .column(relation, column, isHeld: true)
-            case .range(let relation, let column, _): .range(relation, column, isHeld: true)
-            case .relation(let relation, _): .relation(relation, isHeld: true)
-            }
-        }
+    private struct Cabinet {
+        enum Purpose { case plain, held, keys }
+        var relation: OID
+        var purpose: Purpose
+        var equalColumns: [Int]
+        /// Below zero for none.
+        var orderedColumn: Int
+        var firstDrawer = DependencyIndex.none
     }
-    private struct List {
-        var key: ListKey
-        var head: UInt32
+    private struct DrawerKey: Hashable {
+        var cabinet: UInt32
+        /// Nil where the cabinet has no columns for equality.
+        var values: RowKey?
+    }
+    private struct Drawer {
+        var key: DrawerKey
+        /// Without a column in order.
+        var head = DependencyIndex.none
+        /// With one.
+        var root = IntervalTrees.none
+        var nextOfCabinet = DependencyIndex.none
+        var previousOfCabinet = DependencyIndex.none
     }
     private struct Node {
         /// Index of the entry.
         var entry: UInt32
-        /// Position in the entry's uses.
+        /// Position in the entry's uses; of a key, where it stands for all of them, 0.
         var use: UInt32
-        var list: UInt32
-        var next: UInt32
-        var previous: UInt32
+        var drawer: UInt32
+        var interval = IntervalTrees.none
+        var next = DependencyIndex.none
+        var previous = DependencyIndex.none
         var nextOfEntry: UInt32
     }
     private struct Registration {
@@ -76,51 +68,53 @@ final class DependencyIndex {
         /// The last search that reported it.
         var reported: UInt64 = 0
     }
-    /// How many uses are filed under a column, so that a search looks at no other columns.
-    private struct FiledColumn {
-        var column: Int
-        var equalities = 0
-        var ranges = 0
+    private struct Cabinets {
+        var plain: [UInt32] = []
+        var held: [UInt32] = []
+        var keys = DependencyIndex.none
+
+        var isEmpty: Bool { plain.isEmpty && held.isEmpty && keys == DependencyIndex.none }
     }
 
     private var nodes: [Node] = []
     private var firstFreeNode = none
-    private var lists: [List] = []
-    private var freeLists: [UInt32] = []
-    private var listOf: [ListKey: UInt32] = [:]
+    private var trees = IntervalTrees()
+    private var drawers: [Drawer] = []
+    private var freeDrawers: [UInt32] = []
+    private var drawerOf: [DrawerKey: UInt32] = [:]
+    private var cabinets: [Cabinet] = []
+    private var freeCabinets: [UInt32] = []
+    private var cabinetsOf: [OID: Cabinets] = [:]
     private var registrations: [Registration?] = []
-    private var filed: [OID: [FiledColumn]] = [:]
     private var identityColumns: [OID: [Int]] = [:]
-    private var search: UInt64 = 0
+    private var searches: UInt64 = 0
+    /// Reused by searches.
+    private var found: [UInt32] = []
+    private var nodeChecks: UInt64 = 0
 
     private(set) var entryCount = 0
-    /// Nodes that searches looked at, since the beginning.
-    private(set) var checks: UInt64 = 0
     private(set) var nodeCount = 0
-    var listCount: Int { listOf.count }
+    /// Nodes and intervals that searches looked at, since the beginning.
+    var checks: UInt64 { nodeChecks &+ trees.checks }
+    /// Everything that is not empty.
+    var listCount: Int { drawerOf.count + trees.count + cabinetsOf.count }
 
     // MARK: Cost
 
     private static let bytesPerNode = MemoryLayout<Node>.stride + 8
-    private static let bytesPerList = MemoryLayout<List>.stride + 2 * MemoryLayout<ListKey>.stride + 16
+    private static let bytesPerDrawer = MemoryLayout<Drawer>.stride + MemoryLayout<DrawerKey>.stride + 16
+    private static let bytesPerInterval = MemoryLayout<IntervalTrees.Interval>.stride
 
     /// Bytes that registering these takes, about.
     static func cost(of uses: [BoundUse]) -> Int {
         uses.reduce(MemoryLayout<Registration>.stride) { sum, use in
-            sum + use.footprint + bytesPerNode
-                + use.constraints.reduce(0) { most, constraint in
-                    guard case .among(let values) = constraint.test,
-                        values.count <= filedValuesMax
-                    else { return most }
-                    return max(
-                        most,
-                        values.reduce(0) { $0 + bytesPerNode + bytesPerList + $1.footprint })
-                }
+            let (count, bytes) = Filing.costliest(use)
+            return sum + use.footprint + count * (bytesPerNode + bytesPerDrawer + bytesPerInterval) + bytes
         }
     }
 
     static func cost(of keys: [RowKey]) -> Int {
-        keys.reduce(0) { $0 + bytesPerNode + bytesPerList + $1.footprint }
+        keys.reduce(0) { $0 + bytesPerNode + bytesPerDrawer + $1.footprint }
     }
 
     // MARK: Filing
@@ -140,64 +134,32 @@ final class DependencyIndex {
         registrations[slot] = Registration(id: id, uses: uses, firstNode: Self.none)
         entryCount += 1
         for (position, use) in uses.enumerated() {
-            switch filing(of: use) {
-            case .equality(let column, let values):
-                count(use.relation, column, equalities: 1, ranges: 0)
-                link(id.index, position, .column(use.relation, column, isHeld: false))
-                for value in Set(values) {
-                    link(id.index, position, .value(use.relation, column, value))
-                }
-            case .range(let column):
-                count(use.relation, column, equalities: 0, ranges: 1)
-                link(id.index, position, .range(use.relation, column, isHeld: false))
-            case .relation:
-                count(use.relation, -1, equalities: 0, ranges: 1)
-                link(id.index, position, .relation(use.relation, isHeld: false))
-            }
+            file(id.index, position, use, Filing(use, known: identityColumns[use.relation] ?? []), .plain)
         }
     }
 
     /// From now on an old image whose key is known alters this entry exactly if its key is one of
-    /// these. The entry must have one use. False when it is not registered or has several.
+    /// these. All its uses must be of one relation. False when it is not registered or they are not.
     func hold(_ id: EntryID, keys: [RowKey]) -> Bool {
         let slot = Int(id.index)
-        guard let registration = registration(id), registration.uses.count == 1, !registration.isHeld
+        guard let registration = registration(id), !registration.isHeld,
+            let relation = registration.uses.first?.relation,
+            registration.uses.allSatisfy({ $0.relation == relation })
         else { return false }
         registrations[slot]?.isHeld = true
-        var node = registration.firstNode
-        while node != Self.none {
-            let next = nodes[Int(node)].nextOfEntry
-            let key = lists[Int(nodes[Int(node)].list)].key
-            if key.isHeld == false {
-                unlinkFromList(node)
-                linkToList(node, key.held)
-            }
-            node = next
+        removeNodes(of: slot)
+        for (position, use) in registration.uses.enumerated() {
+            file(id.index, position, use, Filing(use, known: nil), .held)
         }
-        let relation = registration.uses[0].relation
-        for key in Set(keys) { link(id.index, 0, .key(relation, key)) }
+        let cabinet = cabinet(relation, .keys, [], -1)
+        for key in Set(keys) { link(id.index, 0, drawer(DrawerKey(cabinet: cabinet, values: key))) }
         return true
     }
 
     /// Forgets an entry; nothing happens when it is not registered.
     func unregister(_ id: EntryID) {
-        guard let registration = registration(id) else { return }
-        var node = registration.firstNode
-        while node != Self.none {
-            let next = nodes[Int(node)].nextOfEntry
-            let use = registration.uses[Int(nodes[Int(node)].use)]
-            switch lists[Int(nodes[Int(node)].list)].key {
-            case .column(_, let column, _): count(use.relation, column, equalities: -1, ranges: 0)
-            case .range(_, let column, _): count(use.relation, column, equalities: 0, ranges: -1)
-            case .relation: count(use.relation, -1, equalities: 0, ranges: -1)
-            case .value, .key: break
-            }
-            unlinkFromList(node)
-            nodes[Int(node)].nextOfEntry = firstFreeNode
-            firstFreeNode = node
-            nodeCount -= 1
-            node = next
-        }
+        guard registration(id) != nil else { return }
+        removeNodes(of: Int(id.index))
         registrations[Int(id.index)] = nil
         entryCount -= 1
     }
@@ -210,158 +172,240 @@ final class DependencyIndex {
         return registration
     }
 
-    private enum Filing {
-        case equality(column: Int, values: [Value])
-        case range(column: Int)
-        case relation
-    }
-
-    private func filing(of use: BoundUse) -> Filing {
-        let identity = identityColumns[use.relation] ?? []
-        var best: (column: Int, values: [Value], isIdentity: Bool)?
-        var range: Int?
-        for constraint in use.constraints {
-            switch constraint.test {
-            case .among(let values) where !values.isEmpty && values.count <= Self.filedValuesMax:
-                let isIdentity = identity.contains(constraint.column)
-                if let best, best.isIdentity && !isIdentity { continue }
-                if let best, best.isIdentity == isIdentity, best.values.count <= values.count {
-                    continue
-                }
-                best = (constraint.column, values, isIdentity)
-            case .among, .range:
-                if range == nil || identity.contains(constraint.column) { range = constraint.column }
-            case .isNull, .isNotNull:
-                break
+    private func file(_ entry: UInt32, _ position: Int, _ use: BoundUse, _ filing: Filing, _ purpose: Cabinet.Purpose) {
+        var filing = filing
+        var cabinet = existingCabinet(use.relation, purpose, filing)
+        if cabinet == nil, isFull(use.relation, purpose) { filing = filing.narrowed }
+        cabinet = cabinet ?? self.cabinet(use.relation, purpose, filing.equalColumns, filing.orderedColumn)
+        guard let cabinet else { return }
+        for values in filing.combinations {
+            let drawer = drawer(DrawerKey(cabinet: cabinet, values: values))
+            if filing.orderedColumn < 0 {
+                link(entry, position, drawer)
+            } else {
+                let interval = trees.insert(filing.lower, filing.upper, into: &drawers[Int(drawer)].root)
+                link(entry, position, drawer, interval)
             }
         }
-        if let best { return .equality(column: best.column, values: best.values) }
-        if let range { return .range(column: range) }
-        return .relation
-    }
-
-    private func count(_ relation: OID, _ column: Int, equalities: Int, ranges: Int) {
-        var columns = filed[relation] ?? []
-        let position: Int
-        if let known = columns.firstIndex(where: { $0.column == column }) {
-            position = known
-        } else {
-            position = columns.count
-            columns.append(FiledColumn(column: column))
-        }
-        columns[position].equalities += equalities
-        columns[position].ranges += ranges
-        if columns[position].equalities == 0, columns[position].ranges == 0 {
-            columns.remove(at: position)
-        }
-        filed[relation] = columns.isEmpty ? nil : columns
     }
 
     // MARK: Searching
 
     /// Appends every entry that the change can alter, each once, in no particular order.
     func affected(by change: BoundChange, into affected: inout [EntryID]) {
-        guard let columns = filed[change.relation] else { return }
-        search += 1
+        guard let own = cabinetsOf[change.relation] else { return }
+        searches += 1
         switch change.extent {
         case .whole:
-            for column in columns { report(all: change.relation, column, into: &affected) }
+            for cabinet in own.plain + own.held {
+                searchAll(cabinet, nil, .all, into: &affected)
+            }
         case .row(let old, let oldKey, let new):
             if let new {
-                visit(change.relation, columns, new, exceptHeld: false, into: &affected)
+                for cabinet in own.plain { searchCabinet(cabinet, new, change.changed, into: &affected) }
+                for cabinet in own.held { searchCabinet(cabinet, new, change.changed, into: &affected) }
             }
             if Mutation.newImageOnly.isOn { return }
             if let old, old != new {
-                visit(change.relation, columns, old, exceptHeld: oldKey != nil, into: &affected)
-            }
-            if let oldKey { report(.key(change.relation, oldKey), into: &affected) }
-        }
-    }
-
-    private func visit(
-        _ relation: OID, _ columns: [FiledColumn], _ image: RowValues, exceptHeld: Bool,
-        into affected: inout [EntryID]
-    ) {
-        for column in columns {
-            let known = column.column < 0 ? .unknown : image[column.column]
-            if column.equalities > 0 {
-                switch known {
-                case .value(let value):
-                    let key = ListKey.value(relation, column.column, value)
-                    check(key, image, exceptHeld: exceptHeld, into: &affected)
-                case .unknown, .notNull:
-                    for isHeld in exceptHeld ? [false] : [false, true] {
-                        let key = ListKey.column(relation, column.column, isHeld: isHeld)
-                        check(key, image, exceptHeld: exceptHeld, into: &affected)
-                    }
-                case .null:
-                    break
+                for cabinet in own.plain { searchCabinet(cabinet, old, change.changed, into: &affected) }
+                for cabinet in own.held where oldKey == nil {
+                    searchCabinet(cabinet, old, change.changed, into: &affected)
                 }
             }
-            if column.ranges > 0, known != .null {
-                for isHeld in exceptHeld ? [false] : [false, true] {
-                    let key =
-                        column.column < 0
-                        ? ListKey.relation(relation, isHeld: isHeld)
-                        : ListKey.range(relation, column.column, isHeld: isHeld)
-                    check(key, image, exceptHeld: exceptHeld, into: &affected)
-                }
+            if let oldKey, own.keys != Self.none,
+                let drawer = drawerOf[DrawerKey(cabinet: own.keys, values: oldKey)]
+            {
+                reportHolders(drawers[Int(drawer)].head, change.changed, into: &affected)
             }
         }
     }
 
-    private func check(
-        _ key: ListKey, _ image: RowValues, exceptHeld: Bool, into affected: inout [EntryID]
+    private func searchCabinet(
+        _ number: UInt32, _ image: RowValues, _ changed: ColumnMask, into affected: inout [EntryID]
     ) {
-        guard let list = listOf[key] else { return }
-        var node = lists[Int(list)].head
+        let equalColumns = cabinets[Int(number)].equalColumns
+        guard let first = equalColumns.first else {
+            if let drawer = drawerOf[DrawerKey(cabinet: number, values: nil)] {
+                searchDrawer(drawer, image, changed, into: &affected)
+            }
+            return
+        }
+        var isKnown = true
+        for column in equalColumns {
+            switch image[column] {
+            case .value: break
+            case .null: return
+            case .unknown, .notNull: isKnown = false
+            }
+        }
+        guard isKnown, case .value(let value) = image[first] else {
+            return searchAll(number, image, changed, into: &affected)
+        }
+        var key = RowKey(first: value)
+        for column in equalColumns.dropFirst() {
+            if case .value(let value) = image[column] { key.rest.append(value) }
+        }
+        if let drawer = drawerOf[DrawerKey(cabinet: number, values: key)] {
+            searchDrawer(drawer, image, changed, into: &affected)
+        }
+    }
+
+    /// Every drawer of a cabinet; without an image, all that is in there.
+    private func searchAll(
+        _ number: UInt32, _ image: RowValues?, _ changed: ColumnMask, into affected: inout [EntryID]
+    ) {
+        var drawer = cabinets[Int(number)].firstDrawer
+        while drawer != Self.none {
+            searchDrawer(drawer, image, changed, into: &affected)
+            drawer = drawers[Int(drawer)].nextOfCabinet
+        }
+    }
+
+    private func searchDrawer(
+        _ number: UInt32, _ image: RowValues?, _ changed: ColumnMask, into affected: inout [EntryID]
+    ) {
+        let drawer = drawers[Int(number)]
+        let orderedColumn = cabinets[Int(drawer.key.cabinet)].orderedColumn
+        guard orderedColumn >= 0 else { return check(drawer.head, image, changed, into: &affected) }
+        found.removeAll(keepingCapacity: true)
+        switch image?[orderedColumn] {
+        case .null: return
+        case .value(let value): trees.append(holding: value, below: drawer.root, to: &found)
+        case .unknown, .notNull, nil: trees.append(allBelow: drawer.root, to: &found)
+        }
+        for interval in found { check(trees[interval].head, image, changed, into: &affected) }
+    }
+
+    private func check(_ head: UInt32, _ image: RowValues?, _ changed: ColumnMask, into affected: inout [EntryID]) {
+        var node = head
         while node != Self.none {
             let entry = Int(nodes[Int(node)].entry)
             let use = Int(nodes[Int(node)].use)
             node = nodes[Int(node)].next
-            checks &+= 1
-            guard let registration = registrations[entry], registration.reported != search,
-                !(exceptHeld && registration.isHeld), registration.uses[use].mayMatch(image)
+            nodeChecks &+= 1
+            guard let registration = registrations[entry], registration.reported != searches,
+                registration.uses[use].depends(on: changed),
+                image.map(registration.uses[use].mayMatch) ?? true
             else { continue }
-            registrations[entry]?.reported = search
+            registrations[entry]?.reported = searches
             affected.append(registration.id)
         }
     }
 
-    private func report(_ key: ListKey, into affected: inout [EntryID]) {
-        guard let list = listOf[key] else { return }
-        var node = lists[Int(list)].head
+    private func reportHolders(_ head: UInt32, _ changed: ColumnMask, into affected: inout [EntryID]) {
+        var node = head
         while node != Self.none {
             let entry = Int(nodes[Int(node)].entry)
             node = nodes[Int(node)].next
-            checks &+= 1
-            guard let registration = registrations[entry], registration.reported != search else {
-                continue
-            }
-            registrations[entry]?.reported = search
+            nodeChecks &+= 1
+            guard let registration = registrations[entry], registration.reported != searches,
+                registration.uses.contains(where: { $0.depends(on: changed) })
+            else { continue }
+            registrations[entry]?.reported = searches
             affected.append(registration.id)
         }
     }
 
-    private func report(all relation: OID, _ column: FiledColumn, into affected: inout [EntryID]) {
-        for isHeld in [false, true] {
-            if column.column < 0 {
-                report(.relation(relation, isHeld: isHeld), into: &affected)
-            } else {
-                report(.column(relation, column.column, isHeld: isHeld), into: &affected)
-                report(.range(relation, column.column, isHeld: isHeld), into: &affected)
-            }
+    // MARK: Cabinets and drawers
+
+    private func isFull(_ relation: OID, _ purpose: Cabinet.Purpose) -> Bool {
+        guard let own = cabinetsOf[relation] else { return false }
+        return (purpose == .plain ? own.plain : own.held).count >= Self.cabinetsMax
+    }
+
+    private func existingCabinet(_ relation: OID, _ purpose: Cabinet.Purpose, _ filing: Filing) -> UInt32? {
+        guard let own = cabinetsOf[relation] else { return nil }
+        return find(purpose == .plain ? own.plain : own.held, filing.equalColumns, filing.orderedColumn)
+    }
+
+    private func find(_ numbers: [UInt32], _ equalColumns: [Int], _ orderedColumn: Int) -> UInt32? {
+        numbers.first {
+            cabinets[Int($0)].orderedColumn == orderedColumn && cabinets[Int($0)].equalColumns == equalColumns
         }
     }
 
-    // MARK: Lists
+    private func cabinet(
+        _ relation: OID, _ purpose: Cabinet.Purpose, _ equalColumns: [Int], _ orderedColumn: Int
+    ) -> UInt32 {
+        var own = cabinetsOf[relation] ?? Cabinets()
+        switch purpose {
+        case .plain: if let known = find(own.plain, equalColumns, orderedColumn) { return known }
+        case .held: if let known = find(own.held, equalColumns, orderedColumn) { return known }
+        case .keys: if own.keys != Self.none { return own.keys }
+        }
+        let made = Cabinet(
+            relation: relation, purpose: purpose, equalColumns: equalColumns, orderedColumn: orderedColumn)
+        let number: UInt32
+        if let free = freeCabinets.popLast() {
+            number = free
+            cabinets[Int(number)] = made
+        } else {
+            number = UInt32(cabinets.count)
+            cabinets.append(made)
+        }
+        switch purpose {
+        case .plain: own.plain.append(number)
+        case .held: own.held.append(number)
+        case .keys: own.keys = number
+        }
+        cabinetsOf[relation] = own
+        return number
+    }
 
-    private func link(_ entry: UInt32, _ use: Int, _ key: ListKey) {
-        let node: UInt32
+    private func removeCabinet(_ number: UInt32) {
+        let relation = cabinets[Int(number)].relation
+        guard var own = cabinetsOf[relation] else { return }
+        switch cabinets[Int(number)].purpose {
+        case .plain: own.plain.removeAll { $0 == number }
+        case .held: own.held.removeAll { $0 == number }
+        case .keys: own.keys = Self.none
+        }
+        cabinetsOf[relation] = own.isEmpty ? nil : own
+        freeCabinets.append(number)
+    }
+
+    private func drawer(_ key: DrawerKey) -> UInt32 {
+        if let known = drawerOf[key] { return known }
+        let next = cabinets[Int(key.cabinet)].firstDrawer
+        let made = Drawer(key: key, nextOfCabinet: next)
+        let number: UInt32
+        if let free = freeDrawers.popLast() {
+            number = free
+            drawers[Int(number)] = made
+        } else {
+            number = UInt32(drawers.count)
+            drawers.append(made)
+        }
+        if next != Self.none { drawers[Int(next)].previousOfCabinet = number }
+        cabinets[Int(key.cabinet)].firstDrawer = number
+        drawerOf[key] = number
+        return number
+    }
+
+    private func removeDrawer(_ number: UInt32) {
+        let drawer = drawers[Int(number)]
+        let (next, previous) = (drawer.nextOfCabinet, drawer.previousOfCabinet)
+        if next != Self.none { drawers[Int(next)].previousOfCabinet = previous }
+        if previous != Self.none {
+            drawers[Int(previous)].nextOfCabinet = next
+        } else {
+            cabinets[Int(drawer.key.cabinet)].firstDrawer = next
+        }
+        drawerOf[drawer.key] = nil
+        // It is not looked at again, but what its key holds is given back now.
+        drawers[Int(number)].key.values = nil
+        freeDrawers.append(number)
+        if cabinets[Int(drawer.key.cabinet)].firstDrawer == Self.none { removeCabinet(drawer.key.cabinet) }
+    }
+
+    // MARK: Nodes
+
+    private func link(_ entry: UInt32, _ use: Int, _ drawer: UInt32, _ interval: UInt32 = IntervalTrees.none) {
         let first = registrations[Int(entry)]?.firstNode ?? Self.none
+        let head = interval == IntervalTrees.none ? drawers[Int(drawer)].head : trees[interval].head
         let made = Node(
-            entry: entry, use: UInt32(use), list: Self.none, next: Self.none, previous: Self.none,
-            nextOfEntry: first)
+            entry: entry, use: UInt32(use), drawer: drawer, interval: interval, next: head, nextOfEntry: first)
+        let node: UInt32
         if firstFreeNode != Self.none {
             node = firstFreeNode
             firstFreeNode = nodes[Int(node)].nextOfEntry
@@ -372,46 +416,41 @@ final class DependencyIndex {
         }
         nodeCount += 1
         registrations[Int(entry)]?.firstNode = node
-        linkToList(node, key)
-    }
-
-    private func linkToList(_ node: UInt32, _ key: ListKey) {
-        let list: UInt32
-        if let known = listOf[key] {
-            list = known
-        } else {
-            let made = List(key: key, head: Self.none)
-            if let free = freeLists.popLast() {
-                list = free
-                lists[Int(list)] = made
-            } else {
-                list = UInt32(lists.count)
-                lists.append(made)
-            }
-            listOf[key] = list
-        }
-        let head = lists[Int(list)].head
-        nodes[Int(node)].list = list
-        nodes[Int(node)].next = head
-        nodes[Int(node)].previous = Self.none
         if head != Self.none { nodes[Int(head)].previous = node }
-        lists[Int(list)].head = node
+        setHead(node, drawer, interval)
     }
 
-    private func unlinkFromList(_ node: UInt32) {
-        let (list, next, previous) =
-            (nodes[Int(node)].list, nodes[Int(node)].next, nodes[Int(node)].previous)
-        if next != Self.none { nodes[Int(next)].previous = previous }
-        if previous != Self.none {
-            nodes[Int(previous)].next = next
+    private func setHead(_ head: UInt32, _ drawer: UInt32, _ interval: UInt32) {
+        if interval == IntervalTrees.none {
+            drawers[Int(drawer)].head = head
         } else {
-            lists[Int(list)].head = next
+            trees[interval].head = head
         }
-        if lists[Int(list)].head == Self.none {
-            listOf[lists[Int(list)].key] = nil
-            // The list is not looked at again, but what its key holds is given back now.
-            lists[Int(list)].key = .relation(OID(0), isHeld: false)
-            freeLists.append(list)
+    }
+
+    private func removeNodes(of slot: Int) {
+        var node = registrations[slot]?.firstNode ?? Self.none
+        registrations[slot]?.firstNode = Self.none
+        while node != Self.none {
+            let removed = nodes[Int(node)]
+            unlink(removed)
+            nodes[Int(node)].nextOfEntry = firstFreeNode
+            firstFreeNode = node
+            nodeCount -= 1
+            node = removed.nextOfEntry
         }
+    }
+
+    /// Takes a node out of its list, and the list away when it was the last.
+    private func unlink(_ node: Node) {
+        if node.next != Self.none { nodes[Int(node.next)].previous = node.previous }
+        if node.previous != Self.none { return nodes[Int(node.previous)].next = node.next }
+        setHead(node.next, node.drawer, node.interval)
+        guard node.next == Self.none else { return }
+        if node.interval != IntervalTrees.none {
+            trees.remove(node.interval, from: &drawers[Int(node.drawer)].root)
+            if drawers[Int(node.drawer)].root != IntervalTrees.none { return }
+        }
+        removeDrawer(node.drawer)
     }
 }

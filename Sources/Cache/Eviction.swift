@@ -48,7 +48,7 @@ extension Memo {
     /// Changes the bound; evicts down to it. 0 turns the memo off and empties it.
     func setBytesMax(_ bytesMax: Int) {
         storage.pointee.bytesMax = bytesMax
-        if bytesMax <= 0 { removeAll() } else { _ = makeRoom(for: 0) }
+        if bytesMax <= 0 { removeAll(nil) } else { _ = makeRoom(for: 0) }
     }
 
     /// Puts an entry behind the youngest.

@@ -17,11 +17,11 @@ enum KeyHarvest {
     static func isWorthwhile(
         _ query: ResolvedQuery, uses: [BoundUse], relation: Relation
     ) -> Bool {
-        guard query.isRowForRow, uses.count == 1, uses[0].relation == relation.oid,
+        guard query.isRowForRow, uses.allSatisfy({ $0.relation == relation.oid }),
             !relation.primaryKey.isEmpty,
             relation.primaryKey.allSatisfy(relation.identityColumns.contains)
         else { return false }
-        return uses[0].constraints.contains { !relation.identityColumns.contains($0.column) }
+        return uses.contains { $0.constraints.contains { !relation.identityColumns.contains($0.column) } }
     }
 
     /// The keys of all rows of an answer.

@@ -290,10 +290,18 @@ final class Memo {
 
     /// Invalidates everything that this change can alter and tells which entries those were.
     /// `invalidated` is appended to: the caller reuses it.
-    func invalidate(by change: BoundChange, into invalidated: inout [EntryID]) {
+    func invalidate(by change: BoundChange, at watermark: LSN, into invalidated: inout [EntryID]) {
         let first = invalidated.count
         dependencies.affected(by: change, into: &invalidated)
-        for id in invalidated[first...] where !staysAlthoughAltered(id) { invalidate(id) }
+        for id in invalidated[first...] where !staysAlthoughAltered(id) {
+            note(Invalidation(cause: change.cause, watermark: watermark), self[id])
+            invalidate(id)
+        }
+    }
+
+    private func note(_ invalidation: Invalidation, _ entry: UnsafeMutablePointer<MemoEntry>?) {
+        guard let entry, let statement = statements[entry.pointee.statement] else { return }
+        statement.pointee.lastInvalidation = invalidation
     }
 
     @inline(__always)
@@ -313,8 +321,21 @@ final class Memo {
     }
 
     /// Ends every entry, captures included: after a change of schema, or when the stream is in doubt [T7].
-    func removeAll() {
-        for slot in 0..<storage.pointee.used where pointer(slot).pointee.isLive { kill(pointer(slot)) }
+    func removeAll(_ cause: Invalidation?) {
+        for slot in 0..<storage.pointee.used where pointer(slot).pointee.isLive {
+            if let cause { note(cause, pointer(slot)) }
+            kill(pointer(slot))
+        }
+    }
+
+    func entryCount(of statement: UnsafeMutablePointer<Statement>) -> Int {
+        var count = 0
+        var slot = statement.pointee.firstEntry
+        while slot != SlotIndex.none {
+            if pointer(slot).pointee.isLive { count += 1 }
+            slot = pointer(slot).pointee.nextOfStatement
+        }
+        return count
     }
 
     /// The statement is about to be dropped.

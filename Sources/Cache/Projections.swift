@@ -1,12 +1,13 @@
 /// What is left of a profile when the settings outside some classes are taken out: two sessions in which that is the
 /// same get the same answer to a statement that depends on no more than those classes [K1].
 ///
-/// Search paths are not in it: in their place stand the relations that a statement's names resolved to, which whoever
-/// shares a statement compares as well.
+/// Search paths are in it only where other names than those of relations are looked up along them. The relations that
+/// a statement's names resolved to are compared as well by whoever shares a statement.
 struct Projection: Hashable, Sendable {
     let classes: SettingClasses
     let values: [String]
     let customValues: [String?]
+    let searchPath: [String]
 
     init(_ profile: Profile, on classes: SettingClasses) {
         self.classes = classes
@@ -14,6 +15,7 @@ struct Projection: Hashable, Sendable {
             of.map { classes.contains($0) } ?? true ? value : ""
         }
         customValues = classes.contains(.custom) ? profile.customValues : []
+        searchPath = classes.contains(.path) ? profile.searchPath : []
     }
 }
 

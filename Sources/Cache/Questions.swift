@@ -64,16 +64,28 @@ struct Questions {
     }
 }
 
-/// A role, and the objects that it must have rights on.
+/// A role, and the objects on which it, or the owner of a view, must have rights.
 struct RightsSubject: Hashable {
     var role: UInt8
-    var relations: Set<OID>
-    /// nil for all columns of the relations.
-    var columns: Set<ColumnName>?
+    var needs: Set<RightsNeed>
+    /// Relations that are read, on whosever behalf.
+    var reads: Set<OID>
     var functions: Set<OID>
+    /// The needs name no columns, and mean all.
+    var isOfAllColumns = false
+
+    init(role: UInt8, _ query: ResolvedQuery) {
+        self.role = role
+        needs = Set(query.rights)
+        reads = Set(query.uses.map(\.relation))
+        functions = Set(query.functions)
+    }
 
     /// The right to whole relations, which is one to each of their columns.
     var ofAllColumns: RightsSubject {
-        RightsSubject(role: role, relations: relations, columns: nil, functions: functions)
+        var all = self
+        all.isOfAllColumns = true
+        all.needs = Set(needs.map { RightsNeed(role: $0.role, relations: $0.relations, columns: []) })
+        return all
     }
 }

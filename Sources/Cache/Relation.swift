@@ -13,13 +13,34 @@ public enum ValueKind: UInt8, Equatable, Sendable {
     /// uuid: 16 bytes, equal and ordered bytewise.
     case uuid
     case boolean
+    /// date: days since 2000-01-01, in order. Like the other two a year of four digits, never infinity, which is not
+    /// read.
+    case date
+    /// timestamp: microseconds since 2000-01-01, in order.
+    case timestamp
+    /// timestamptz: microseconds since 2000-01-01 in UTC, in order.
+    case timestampWithZone
+    /// numeric: the bytes of `Decimal`, which are equal and in order as the numbers are. NaN and infinity are not read.
+    case numeric
     case opaque
 }
 
-/// A value that a constraint or a row change holds.
+/// A value that a constraint or a row change holds. Values of one kind are of one case.
 public enum Value: Hashable, Sendable {
     case integer(Int64)
     case bytes([UInt8])
+}
+
+extension Value: Comparable {
+    /// Numbers as numbers, bytes bytewise: the order of every kind that has one, and of the beginnings of a text.
+    public static func < (left: Value, right: Value) -> Bool {
+        switch (left, right) {
+        case (.integer(let left), .integer(let right)): left < right
+        case (.bytes(let left), .bytes(let right)): left.lexicographicallyPrecedes(right)
+        case (.integer, .bytes): true
+        case (.bytes, .integer): false
+        }
+    }
 }
 
 public struct Column: Equatable, Sendable {
@@ -60,7 +81,7 @@ public struct Relation: Equatable, Sendable {
     /// pg_class.relpersistence: `p`ermanent, `u`nlogged, `t`emporary.
     public var persistence: UInt8
     public var hasRowSecurity: Bool
-    /// Takes part in inheritance or partitioning, as a parent or as a child.
+    /// It is a partition, or a child, of another relation.
     public var isInherited: Bool
     /// Rules other than a view's own could rewrite statements (pg_class.relhasrules).
     public var hasRules: Bool
@@ -76,6 +97,13 @@ public struct Relation: Equatable, Sendable {
     public var hasOnlyKnownTypes: Bool
     /// Writing to it may run code that PostgreSQL did not bring: triggers, rules, defaults, checks, indexes, cascades.
     public var runsCode: Bool
+    /// Everything below it by inheritance or partitioning, without itself, each with its own `descendants` left empty:
+    /// reading it reads these, unless ONLY is said.
+    public var descendants: [Relation] = []
+    /// False when there are more of them than `CatalogQueries.descendantsMax`.
+    public var hasAllDescendants = true
+    /// What a view stands for.
+    public var view: ViewDefinition?
 
     public init(
         oid: OID, schema: String, name: String, kind: UInt8, persistence: UInt8,
@@ -97,5 +125,18 @@ public struct Relation: Equatable, Sendable {
         self.identityColumns = identityColumns
         self.hasOnlyKnownTypes = hasOnlyKnownTypes
         self.runsCode = runsCode
+    }
+}
+
+/// The query of a view (`pg_get_viewdef`, every name in it with its schema).
+public struct ViewDefinition: Equatable, Sendable {
+    public var statement: ParsedStatement
+    /// Whose rights count for what it reads; nil with `security_invoker`, where it is whoever runs the statement,
+    /// also where the view is read by another view.
+    public var owner: String?
+
+    public init(statement: ParsedStatement, owner: String?) {
+        self.statement = statement
+        self.owner = owner
     }
 }

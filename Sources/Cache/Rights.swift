@@ -4,36 +4,44 @@ import PGProtocol
 /// Whether a role may run a statement, asked of the origin once per statement and role [P1].
 ///
 /// As PostgreSQL does, it asks for SELECT on the table or on each column that is named, executed or not; where none
-/// is named, as in count(*), any column will do (ExecCheckRTEPerms in execMain.c). The answer holds until the poll, or
-/// a statement that passes, says that privileges, roles or membership changed.
+/// is named, as in count(*), any column will do (ExecCheckRTEPerms in execMain.c). What a view reads is asked of the
+/// view's owner, functions always of the role itself. The answer holds until the poll, or a statement that passes, says
+/// that privileges, roles or membership changed.
 public enum Rights {
     /// One row, a letter and what the roles were then (`CatalogPoll.who`): `t` with SELECT on every relation, `c` with
     /// SELECT on each of the columns, and on some column of every relation; `f` without, or without USAGE on the schema
-    /// of each relation and function, or EXECUTE on each function, or when the role or one of the objects is gone.
+    /// of each relation and function, or EXECUTE on each function, or when a role or one of the objects is gone.
     /// `p` where a relation has row-level security: it may have got it after it was loaded, and what is cached may show
     /// other rows than this role may see [P2].
+    ///
+    /// Parameters: the role (`$1`); relations with whoever needs SELECT on them (`$2`, `$3`), functions (`$4`), columns
+    /// by relation and number with whoever needs SELECT on them (`$5` to `$7`), relations that are read (`$8`).
     package static let sql: String = {
         let equals = CatalogQueries.equals
         func all(_ condition: String, _ asked: String) -> String {
             "(SELECT COALESCE(pg_catalog.bool_and(COALESCE(\(condition), false)), true) FROM \(asked))"
         }
-        let relations = "pg_catalog.unnest($2::pg_catalog.oid[]) AS asked(oid) "
-            + "LEFT JOIN pg_catalog.pg_class c ON c.oid \(equals) asked.oid"
-        let functions = "pg_catalog.unnest($3::pg_catalog.oid[]) AS asked(oid) "
+        let role = "LEFT JOIN pg_catalog.pg_roles w ON w.rolname \(equals) asked.role"
+        let relation = "LEFT JOIN pg_catalog.pg_class c ON c.oid \(equals) asked.oid"
+        let relations = "ROWS FROM (pg_catalog.unnest($2::pg_catalog.oid[]), "
+            + "pg_catalog.unnest($3::pg_catalog.name[])) AS asked(oid, role) \(relation) \(role)"
+        let functions = "pg_catalog.unnest($4::pg_catalog.oid[]) AS asked(oid) "
             + "LEFT JOIN pg_catalog.pg_proc p ON p.oid \(equals) asked.oid"
-        let columns = "ROWS FROM (pg_catalog.unnest($4::pg_catalog.oid[]), "
-            + "pg_catalog.unnest($5::pg_catalog.int2[])) AS asked(relation, number)"
-        let isOpen = "pg_catalog.has_schema_privilege(r.oid, c.relnamespace, 'USAGE')"
+        let columns = "ROWS FROM (pg_catalog.unnest($5::pg_catalog.oid[]), "
+            + "pg_catalog.unnest($6::pg_catalog.int2[]), pg_catalog.unnest($7::pg_catalog.name[])) "
+            + "AS asked(relation, number, role) \(role)"
+        let reads = "pg_catalog.unnest($8::pg_catalog.oid[]) AS asked(oid) \(relation)"
+        let isOpen = "pg_catalog.has_schema_privilege(w.oid, c.relnamespace, 'USAGE')"
         let isCallable = "pg_catalog.has_function_privilege(r.oid, p.oid, 'EXECUTE') "
             + "AND pg_catalog.has_schema_privilege(r.oid, p.pronamespace, 'USAGE')"
         return """
             SELECT COALESCE((SELECT CASE
               WHEN NOT \(all(isOpen, relations)) OR NOT \(all(isCallable, functions)) THEN 'f'
-              WHEN NOT \(all("NOT c.relrowsecurity", relations)) THEN 'p'
-              WHEN \(all("pg_catalog.has_table_privilege(r.oid, c.oid, 'SELECT')", relations)) THEN 't'
-              WHEN \(all("pg_catalog.has_any_column_privilege(r.oid, c.oid, 'SELECT')", relations))
+              WHEN NOT \(all("NOT c.relrowsecurity", relations)) OR NOT \(all("NOT c.relrowsecurity", reads)) THEN 'p'
+              WHEN \(all("pg_catalog.has_table_privilege(w.oid, c.oid, 'SELECT')", relations)) THEN 't'
+              WHEN \(all("pg_catalog.has_any_column_privilege(w.oid, c.oid, 'SELECT')", relations))
                 AND \(all(
-                    "pg_catalog.has_column_privilege(r.oid, asked.relation, asked.number, 'SELECT')", columns))
+                    "pg_catalog.has_column_privilege(w.oid, asked.relation, asked.number, 'SELECT')", columns))
                 THEN 'c'
               ELSE 'f' END
               FROM pg_catalog.pg_roles r WHERE r.rolname \(equals) $1::pg_catalog.name), 'f'),
@@ -42,16 +50,22 @@ public enum Rights {
     }()
 
     /// The question for one role, by name, about what a resolved statement names.
-    public static func query(
-        role: String, relations: [OID], columns: Set<ColumnName>, functions: [OID]
+    package static func query(
+        role: String, needs: [RightsNeed], reads: Set<OID>, functions: [OID]
     ) -> OriginQuery {
         // In order, so that one question has one text.
-        let columns = columns.sorted { ($0.relation.value, $0.number) < ($1.relation.value, $1.number) }
+        let needs = needs.map { (role: $0.role ?? role, relations: $0.relations, columns: $0.columns) }
+            .sorted { ($0.role, $0.relations.count) < ($1.role, $1.relations.count) }
+        let relations = needs.flatMap { need in need.relations.sorted().map { (need.role, $0) } }
+        let columns = needs.flatMap { need in
+            need.columns.sorted { ($0.relation, $0.number) < ($1.relation, $1.number) }.map { (need.role, $0) }
+        }
         return OriginQuery(
             sql,
             [
-                role, array(relations), array(functions), array(columns.map(\.relation)),
-                array(columns.map(\.number)),
+                role, array(relations.map(\.1)), SQLText.array(relations.map(\.0)), array(functions),
+                array(columns.map(\.1.relation)), array(columns.map(\.1.number)), SQLText.array(columns.map(\.0)),
+                array(reads.sorted()),
             ])
     }
 

@@ -38,6 +38,11 @@ struct RowKey: Hashable, Sendable {
     var first: Value
     var rest: [Value]
 
+    init(first: Value) {
+        self.first = first
+        rest = []
+    }
+
     /// Nil without any value.
     init?(_ values: [Value]) {
         guard let first = values.first else { return nil }
@@ -62,6 +67,8 @@ struct BoundChange: Equatable, Sendable {
     }
     var relation: OID
     var extent: Extent
+    /// The columns that are not known to be after an UPDATE what they were before; `.all` for every other change.
+    var changed = ColumnMask.all
 }
 
 /// Turns row images of the stream into values by column of a relation.
@@ -74,6 +81,11 @@ struct RowMapping: Equatable, Sendable {
     private let columnCount: Int
     private let primaryKey: [Int]
     private let fields: [Field]
+    /// Columns of which the stream tells nothing.
+    private let unreadable: ColumnMask
+
+    /// Printed without the encoding that it declares.
+    private static let xmlType = OID(142)
 
     private struct Field: Equatable, Sendable {
         /// Position in `Relation.columns`.
@@ -83,6 +95,8 @@ struct RowMapping: Equatable, Sendable {
         var isIdentity: Bool
         /// Generated columns are unknown whatever the stream says [C2].
         var isReadable: Bool
+        /// Different values are printed differently, which nobody promises for types that PostgreSQL did not bring.
+        var isPrintedWhole: Bool
     }
 
     init?(_ relation: Relation, _ shape: RelationShape) {
@@ -105,7 +119,9 @@ struct RowMapping: Equatable, Sendable {
             fields.append(
                 Field(
                     column: position, kind: column.kind, type: column.type, isIdentity: isIdentity,
-                    isReadable: !column.isGenerated))
+                    isReadable: !column.isGenerated,
+                    isPrintedWhole: column.baseType.isBuiltIn && column.baseType != Self.xmlType
+                        && !Volatility.catalogTypeOIDs.contains(column.baseType.value)))
         }
         for (position, column) in relation.columns.enumerated()
         where !seen.contains(position) && !column.isGenerated { return nil }
@@ -113,32 +129,54 @@ struct RowMapping: Equatable, Sendable {
         columnCount = relation.columns.count
         primaryKey = relation.primaryKey
         self.fields = fields
+        let readable = Set(fields.filter(\.isReadable).map(\.column))
+        unreadable = ColumnMask(relation.columns.indices.filter { !readable.contains($0) })
     }
 
     /// What a change tells, by columns of the relation.
     func bind(_ change: RowChange) -> BoundChange {
         let extent: BoundChange.Extent
+        var changed = ColumnMask.all
         switch change.kind {
         case .insert(let new):
             extent = .row(old: nil, oldKey: nil, new: values(new))
-        case .update(let old, let new):
-            let before = values(old, new: new)
+        case .update(.full(let old), let new):
+            let before = values(old)
+            let whole = old.count == new.count ? zip(old, new).map { $1 == .unchanged ? $0 : $1 } : new
+            extent = .row(old: before, oldKey: before.key(primaryKey), new: values(whole))
+            changed = changedColumns(old: old, isWhole: true, whole)
+        case .update(.absent, let new):
+            let before = values(new, identityOnly: true)
             extent = .row(old: before, oldKey: before.key(primaryKey), new: values(new))
+            changed = changedColumns(old: new, isWhole: false, new)
+        case .update(.key(let old), let new):
+            let before = values(old, identityOnly: true)
+            extent = .row(old: before, oldKey: before.key(primaryKey), new: values(new))
+            changed = changedColumns(old: old, isWhole: false, new)
         case .delete(let old):
-            let before = values(old, new: nil)
+            let before =
+                switch old {
+                case .full(let image): values(image)
+                case .key(let image): values(image, identityOnly: true)
+                case .absent: values([])
+                }
             extent = .row(old: before, oldKey: before.key(primaryKey), new: nil)
         case .truncate:
             extent = .whole
         }
-        return BoundChange(relation: change.relation, extent: extent)
+        return BoundChange(relation: change.relation, extent: extent, changed: changed)
     }
 
-    private func values(_ old: RowChange.OldImage, new: RowImage?) -> RowValues {
-        switch old {
-        case .absent: values(new ?? [], identityOnly: true)
-        case .key(let image): values(image, identityOnly: true)
-        case .full(let image): values(image)
+    /// The columns that may have another value now. Equal images are equal values: what is printed tells them apart,
+    /// for types of PostgreSQL's own. An UPDATE leaves out a TOASTed value that it did not touch.
+    private func changedColumns(old: RowImage, isWhole: Bool, _ new: RowImage) -> ColumnMask {
+        guard old.count == fields.count, new.count == fields.count else { return .all }
+        var changed = unreadable
+        for (position, field) in fields.enumerated() where new[position] != .unchanged {
+            let isSame = (isWhole || field.isIdentity) && field.isPrintedWhole && old[position] == new[position]
+            if !isSame { changed.insert(field.column) }
         }
+        return changed
     }
 
     /// An image that does not have the shape's number of columns tells nothing.

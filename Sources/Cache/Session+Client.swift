@@ -110,6 +110,7 @@ extension Session {
             case .forward: break
             }
         }
+        if statement.pointee.isExplain, let step = explain(statement, total, store) { return step }
         if statement.pointee.deallocates, deallocates(statement.pointee, store) {
             outgoing = commandComplete("DEALLOCATE") + readyForQuery
             return .reply(consumed: total)
@@ -197,6 +198,7 @@ extension Session {
         {
             return step
         }
+        if statement.pointee.isExplain, let step = explain(statement, bind, unit, store) { return step }
         let effect = statement.pointee.effectInBlock
         if mustOpenBlock, !effect.isEmpty, let step = openBlock(before: effect, store) { return step }
         if unit.parse == nil, let reason = doubt(bind.statement, statement, store) {
@@ -213,6 +215,7 @@ extension Session {
             if unit.parse != nil { parts.insert(.parseComplete) }
             if unit.describesPortal { parts.insert(.description) }
             if unit.parse != nil, !keepLocal(unit, statement.pointee.id, store) {
+                askShape(unit, statement, store)
                 return forwardExecution(view, unit, capture: nil, store)
             }
             store.counters.extendedQueries += 1
@@ -241,9 +244,8 @@ extension Session {
         _ name: ByteView, _ statement: UnsafeMutablePointer<Statement>, _ store: CacheStore
     ) -> ForwardReason? {
         guard let found = prepared.find(name) else { return .sessionState }
-        // Constants were read under the settings under which it was analyzed [K1].
-        let isSensitive = statement.pointee.dependsOnSettings && statement.pointee.hasTextConstant
-        if found.isMixed, isSensitive { return .sessionState }
+        // Something of it was read or computed under the settings under which it was prepared [K1].
+        if found.isMixed, statement.pointee.keepsSettings { return .sessionState }
         if found.schemaEpoch == store.schemaEpoch { return nil }
         // PostgreSQL executes it only if it still returns what it did when it was prepared [S4].
         guard let promise = prepared.promise(name), promise.shape == store.canonical(statement).pointee.rowShape
@@ -307,7 +309,7 @@ extension Session {
             + UnsafeBufferPointer(start: tag.utf8Start, count: tag.utf8CodeUnitCount) + [0]
     }
 
-    private var readyForQuery: [UInt8] { [BackendType.readyForQuery, 0, 0, 0, 5, status.rawValue] }
+    var readyForQuery: [UInt8] { [BackendType.readyForQuery, 0, 0, 0, 5, status.rawValue] }
 
     /// Of a hit's ReadyForQuery.
     @inline(__always)
@@ -339,7 +341,7 @@ extension Session {
     }
 
     /// Remembers a Parse that we answer ourselves. False where only the origin can answer it.
-    private mutating func keepLocal(
+    mutating func keepLocal(
         _ unit: ExtendedUnit, _ statement: StatementID, _ store: CacheStore
     ) -> Bool {
         guard mayKeepLocal(unit, statement), let name = unit.statementName else { return false }
@@ -351,7 +353,8 @@ extension Session {
         guard let known = store.statements[statement].map({ store.canonical($0) }) else { return false }
         // What returns no rows has no description that could change.
         let shape = known.pointee.rowShape
-        guard shape != nil || known.pointee.verb != .none || known.pointee.deallocates else { return false }
+        guard shape != nil || known.pointee.verb != .none || known.pointee.deallocates || known.pointee.isExplain
+        else { return false }
         store.statements.retain(statement)
         let epoch = store.schemaEpoch
         let promise = shape.map { PreparedStatements.Promise(shape: $0, schemaEpoch: epoch) }
@@ -361,7 +364,7 @@ extension Session {
     }
 
     /// Only the origin can tell whether a name is free that SQL may have given [trap 72].
-    private func mayKeepLocal(_ unit: ExtendedUnit, _ statement: StatementID) -> Bool {
+    func mayKeepLocal(_ unit: ExtendedUnit, _ statement: StatementID) -> Bool {
         guard let name = unit.statementName, prepared.hasRoom(for: name) else { return false }
         return name.count == 0 || prepared.find(name) == nil && !prepared.hasUnseen
     }
@@ -375,6 +378,11 @@ extension Session {
             return step
         }
         if let step = prepareVerb(unit, store) { return step }
+        if let statement = preparedOrParsed(unit, store), statement.pointee.isExplain,
+            let step = prepareExplain(statement, unit, store)
+        {
+            return step
+        }
         if sharesStatements(store), !segmentIsForwarded,
             let statement = preparedOrParsed(unit, store), statement.pointee.profile == profile,
             unit.parse != nil || isCurrent(unit, store),
@@ -416,7 +424,7 @@ extension Session {
         return .reply(consumed: unit.end)
     }
 
-    private func isLocal(_ unit: ExtendedUnit) -> Bool {
+    func isLocal(_ unit: ExtendedUnit) -> Bool {
         guard let name = unit.statementName else { return false }
         return prepared.find(name)?.place == .local
     }

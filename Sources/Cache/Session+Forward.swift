@@ -40,7 +40,7 @@ extension Session {
             store.counters.forwarded(.segmentForwarded)
             return .forward(capture: capture(execution, store))
         }
-        guard let entry = store.memo.find(statement, execution.key) else {
+        guard let entry = store.memo.find(statement, execution.key) ?? store.sharedWindow(execution) else {
             return miss(execution, store)
         }
         return route(entry, execution, store)
@@ -460,6 +460,32 @@ extension Session {
             promised.append((name.bytes, promise.shape, store.schemaEpoch))
             owe(Pipeline.Owed(.describeStatement, isInjected: true, isRead: true), store)
         }
+        injection += writer.bytes
+    }
+
+    /// Nobody has described a statement that would else have been a hit: what it returns must be known before its
+    /// Parse can be answered here [S4], so the origin is asked, unseen by the client. The Parse that follows replaces
+    /// ours.
+    mutating func askShape(
+        _ unit: ExtendedUnit, _ statement: UnsafeMutablePointer<Statement>, _ store: CacheStore
+    ) {
+        guard let name = unit.statementName, name.count == 0, !mustOpenBlock, isQuiet,
+            store.canonical(statement).pointee.rowShape == nil
+        else { return }
+        var writer = ByteWriter()
+        writer.message(FrontendType.parse) { body in
+            body.uint8(0)
+            body.append(statement.pointee.parseTail)
+        }
+        writer.message(FrontendType.describe) { body in
+            body.uint8(UInt8(ascii: "S"))
+            body.uint8(0)
+        }
+        hasInjectedParse = true
+        owe(Pipeline.Owed(.parse, isInjected: true, isRead: true), store)
+        owe(
+            Pipeline.Owed(
+                .describeStatement, isInjected: true, isRead: true, statement: statement.pointee.id.packed), store)
         injection += writer.bytes
     }
 

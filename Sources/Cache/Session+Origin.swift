@@ -309,15 +309,27 @@ extension Session {
         }
         abandonCapture(store)
         guard state == .ready else { return }
+        if message.count == total, message.isSyntaxError { textRejected(store) }
         var dropped: [Pipeline.Owed] = []
         pipeline.failed { dropped.append($0) }
         for owed in dropped { drop(owed, store) }
     }
 
+    /// Neither our parser nor the origin's makes anything of a text: nothing of it was executed, whatever it might have
+    /// been. Without this, a typing error would empty the cache.
+    private mutating func textRejected(_ store: CacheStore) {
+        // In a block, or behind another, something else may have changed the schema.
+        guard status == .idle, pipeline.writes <= 1, let owed = pipeline.first,
+            owed.request == .query || owed.request == .parse,
+            store.statements[StatementID(packed: owed.statement)]?.pointee.reason == .unparsable
+        else { return }
+        hasChangedSchema = false
+    }
+
     /// The origin will not answer this request.
     mutating func drop(_ owed: Pipeline.Owed, _ store: CacheStore) {
         store.requestDropped(owed)
-        if owed.isInjected, owed.request == .describeStatement, !promised.isEmpty {
+        if owed.isInjected, owed.request == .describeStatement, owed.statement == .max, !promised.isEmpty {
             promised.removeFirst()
         }
         if owed.request == .close, !owed.isInjected, !closing.isEmpty, let slot = closing.removeFirst(),
@@ -391,9 +403,7 @@ extension Session {
         pipeline.removeFirst()
         guard !promised.isEmpty else { return }
         let promise = promised.removeFirst()
-        var writer = ByteWriter()
-        writer.message(type) { $0.append(body) }
-        guard withView(writer.bytes, { $0.rowShape }) != promise.shape else {
+        guard message(type, body, { $0.rowShape }) != promise.shape else {
             withView(promise.name) { prepared.confirm($0, schemaEpoch: promise.schemaEpoch) }
             return
         }
@@ -402,6 +412,20 @@ extension Session {
         outgoing += WireError(
             .error, .featureNotSupported, "cached plan must not change result type"
         ).encoded
+    }
+
+    /// What a statement returns that nobody had described.
+    private mutating func shapeTold(_ type: UInt8, _ body: ByteView, _ store: CacheStore) {
+        let owed = pipeline.removeFirst()
+        guard sharesStatements(store), let statement = store.statements[StatementID(packed: owed.statement)]
+        else { return }
+        store.canonical(statement).pointee.rowShape = message(type, body) { $0.rowShape }
+    }
+
+    private func message<Value>(_ type: UInt8, _ body: ByteView, _ use: (ByteView) -> Value) -> Value {
+        var writer = ByteWriter()
+        writer.message(type) { $0.append(body) }
+        return withView(writer.bytes, use)
     }
 
     /// Notes an answer that the client does not get.
@@ -443,7 +467,7 @@ extension Session {
         case BackendType.closeComplete: answered(.close, store)
         case BackendType.rowDescription where owed.request == .describeStatement,
             BackendType.noData where owed.request == .describeStatement:
-            promiseChecked(type, body)
+            if owed.statement == .max { promiseChecked(type, body) } else { shapeTold(type, body, store) }
         case BackendType.dataRow where owed.request == .profile:
             profileRead(body, store)
         case BackendType.errorResponse:
@@ -527,12 +551,23 @@ extension ByteView {
 
     /// An ErrorResponse, whole, whose severity ends the session (field V, which is never translated).
     var isFatal: Bool {
+        let severity = field(UInt8(ascii: "V"))?.string
+        return severity == "FATAL" || severity == "PANIC"
+    }
+
+    /// The origin's grammar does not accept the client's own text, as opposed to one that a function executes, which
+    /// has a context: nothing of it was executed, the statements in front of the place included.
+    var isSyntaxError: Bool {
+        field(UInt8(ascii: "C"))?.string == "42601" && field(UInt8(ascii: "R"))?.string == "scanner_yyerror"
+            && field(UInt8(ascii: "W")) == nil
+    }
+
+    /// A field of an ErrorResponse (manual, 55.8 Error and Notice Message Fields).
+    private func field(_ wanted: UInt8) -> ByteView? {
         var reader = ByteReader(dropFirst(5))
         while let code = try? reader.uint8("field"), code != 0, let value = try? reader.cString("value") {
-            if code == UInt8(ascii: "V") {
-                return value.string == "FATAL" || value.string == "PANIC"
-            }
+            if code == wanted { return value }
         }
-        return false
+        return nil
     }
 }

@@ -34,7 +34,11 @@ public struct SettingClasses: OptionSet, Hashable, Sendable {
     /// Settings of the application that the operator has declared [K4].
     public static let custom = SettingClasses(rawValue: 32)
 
-    /// Everything but `custom`, which only `current_setting` reads.
+    /// What names mean that are looked up along the search path when the statement is analyzed or runs: functions and
+    /// types of users, configurations of text search. Relations are compared one by one instead.
+    static let path = SettingClasses(rawValue: 64)
+
+    /// Everything but `custom`, which only `current_setting` reads, and `path`.
     public static let all: SettingClasses = [.time, .float, .bytes, .strings, .rest]
 
     /// The class of a setting of `Profile.settings`; nil where every statement depends on it: what the client's bytes
@@ -53,6 +57,8 @@ public struct SettingClasses: OptionSet, Hashable, Sendable {
     /// The classes of a type by its number in pg_type.dat. An enum goes by `anyenum`.
     static func ofType(_ type: OID) -> SettingClasses {
         if let classes = byType[type.value] { return classes }
+        // A configuration or dictionary is written with its schema where the path does not lead to it.
+        if [3734, 3735, 3769, 3770].contains(type.value) { return [.all, .path] }
         // Only reading an array depends on a setting of its own; what is in it is written like its elements.
         if let element = elements[type.value] { return ofType(OID(element)).union(.rest) }
         return .all
@@ -61,7 +67,7 @@ public struct SettingClasses: OptionSet, Hashable, Sendable {
     /// The classes of a type by the name that a cast gives it.
     static func ofType(named name: ParsedTypeName) -> SettingClasses {
         let isArray = name.isArray || name.name.hasPrefix("_")
-        guard let type = byName[String(name.name.drop { $0 == "_" })] else { return .all }
+        guard let type = byName[String(name.name.drop { $0 == "_" })] else { return [.all, .path] }
         return isArray ? ofType(OID(type)).union(.rest) : ofType(OID(type))
     }
 
@@ -70,11 +76,15 @@ public struct SettingClasses: OptionSet, Hashable, Sendable {
         if plainFunctions.contains(name) { return [] }
         // They make double precision of integers, and of text without a type.
         if numericFunctions.contains(name) { return .float }
-        return name == "current_setting" ? .custom : .all
+        if name == "current_setting" { return .custom }
+        return Volatility.textSearch(name).isEmpty ? .all : [.all, .path]
     }
 
-    /// Whether the results of all operators of this name are of plain types, or of a type that is given.
-    static func isPlain(operator name: String) -> Bool { plainOperators.contains(name) }
+    /// What an operator of this name adds: nothing where all results are of plain types, or of a type that is given.
+    static func ofOperator(_ name: String) -> SettingClasses {
+        if plainOperators.contains(name) { return [] }
+        return Volatility.textSearch(name).isEmpty ? .all : [.all, .path]
+    }
 
     static let anyEnum = OID(3500)
 

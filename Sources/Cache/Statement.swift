@@ -41,6 +41,8 @@ struct Statement {
     var soleEntry: UInt32 = SlotIndex.none
     var hits: UInt64 = 0
     var misses: UInt64 = 0
+    /// What ended one of its entries last.
+    var lastInvalidation: Invalidation?
 
     var state: State = .fresh
     var reason: ForwardReason = .pendingCatalog
@@ -67,9 +69,18 @@ struct Statement {
             return !(UInt8(ascii: "0")...UInt8(ascii: "9")).contains(bytes[index + 1])
         }
     }
+    /// It may end with LIMIT or OFFSET: other texts may hold its rows.
+    var isRowWindow = false
+    /// Its shape, if it was known when the statement came.
+    var shape = ShapeID.none
+    /// Prepared, it may go on to depend on the settings of that time.
+    var keepsSettings: Bool { dependsOnSettings && (hasTextConstant || query?.callsBodies ?? false) }
     /// It drops prepared statements by their SQL names, or makes one.
     var namesPrepared: Bool { effect.contains(.namesPrepared) || deallocates }
     var deallocates = false
+    /// It asks pgcache about another statement.
+    var isExplain = false
+    var explainCall = ExplainCall.none
     /// The origin has parsed this text under this profile: its Parse may be answered without it.
     var wasParsed = false
     /// A resolution that is under way refers to it: it is not evicted.
@@ -146,6 +157,7 @@ struct Statement {
         canonical = id
         projection = nil
         readsRows = true
+        shape = .none
         query = nil
         describeReply = nil
         rowShape = nil

@@ -208,7 +208,7 @@ final class StatementTable {
         }
         let isSame = found.pointee.projection == projection && found.pointee.state == .cacheable
             && found.pointee.key.equals(statement.pointee.key.view)
-            && found.pointee.query?.uses.map(\.relation) == query.uses.map(\.relation)
+            && found.pointee.query?.meansTheSame(as: query) ?? false
         guard isSame else { return statement }
         statement.pointee.canonical = id
         return found

@@ -9,6 +9,10 @@ private enum WireType {
     static let text = OID(25)
     static let oid = OID(26)
     static let varchar = OID(1043)
+    static let date = OID(1082)
+    static let timestamp = OID(1114)
+    static let timestampWithZone = OID(1184)
+    static let numeric = OID(1700)
     static let uuid = OID(2950)
 }
 
@@ -38,6 +42,16 @@ extension Value {
             case (5, _) where text.string == "false": self = .integer(0)
             default: return nil
             }
+        case .date:
+            guard let days = MomentDecoding.days(text) else { return nil }
+            self = .integer(days)
+        case .timestamp, .timestampWithZone:
+            let hasZone = kind == .timestampWithZone
+            guard let moment = MomentDecoding.microseconds(text, hasZone: hasZone) else { return nil }
+            self = .integer(moment)
+        case .numeric:
+            guard let bytes = Decimal.bytes(text: text) else { return nil }
+            self = .bytes(bytes)
         case .opaque:
             return nil
         }
@@ -59,23 +73,63 @@ extension Value {
             // boolrecv takes any byte but zero for true.
             guard binary.count == 1 else { return nil }
             self = .integer(binary[0] == 0 ? 0 : 1)
+        case .date:
+            guard binary.count == 4, type.value == 0 || type == WireType.date else { return nil }
+            self = .integer(Int64(Int32(bitPattern: binary.uint32(at: 0))))
+            guard isFourDigitYear(kind) else { return nil }
+        case .timestamp, .timestampWithZone:
+            let own = kind == .timestamp ? WireType.timestamp : WireType.timestampWithZone
+            guard binary.count == 8, type.value == 0 || type == own else { return nil }
+            self = .integer(Int64(bitPattern: binary.uint64(at: 0)))
+            guard isFourDigitYear(kind) else { return nil }
+        case .numeric:
+            guard type.value == 0 || type == WireType.numeric, let bytes = Decimal.bytes(binary: binary)
+            else { return nil }
+            self = .bytes(bytes)
         case .opaque:
             return nil
         }
     }
 
-    /// Whether a parameter declared so is compared with a column of this kind as that kind says.
-    static func isComparable(_ kind: ValueKind, declared type: OID) -> Bool {
-        if type.value == 0 { return true }
-        switch kind {
-        case .integer:
-            return type == WireType.int2 || type == WireType.int4 || type == WireType.int8
-                || type == WireType.oid
-        case .text: return type == WireType.text || type == WireType.varchar
-        case .uuid: return type == WireType.uuid
-        case .boolean: return type == WireType.boolean
-        case .opaque: return false
+    /// What values of a type are read as when they meet a column of this kind in a comparison; nil where the comparison
+    /// is not one that we know. A type of zero is the column's own: whoever left it open let PostgreSQL choose that.
+    static func kind(declared type: OID, comparedWith kind: ValueKind) -> ValueKind? {
+        let own: ValueKind? =
+            switch type {
+            case OID(0): kind
+            case WireType.int2, WireType.int4, WireType.int8, WireType.oid: .integer
+            case WireType.text, WireType.varchar: .text
+            case WireType.uuid: .uuid
+            case WireType.boolean: .boolean
+            case WireType.date: .date
+            case WireType.timestamp: .timestamp
+            case WireType.timestampWithZone: .timestampWithZone
+            case WireType.numeric: .numeric
+            default: nil
+            }
+        guard let own, kind != .opaque, own == kind || own.isComparable(with: kind),
+        type != WireType.oid || kind == .integer
+        else { return nil }
+        return own
+    }
+
+    /// The value as a column of another kind would hold it, so that comparing the two is what PostgreSQL does with a
+    /// value of `source` and the column.
+    func converted(from source: ValueKind, to kind: ValueKind) -> Value? {
+        if source == kind { return self }
+        switch (source, kind, self) {
+        case (.integer, .numeric, .integer(let number)): return .bytes(Decimal.bytes(integer: number))
+        case (.date, .timestamp, .integer(let days)) where MomentDecoding.daysRange.contains(days):
+            return .integer(days * MomentDecoding.microsecondsPerDay)
+        default: return nil
         }
+    }
+
+    private func isFourDigitYear(_ kind: ValueKind) -> Bool {
+        guard case .integer(let number) = self else { return false }
+        let unit = kind == .date ? 1 : MomentDecoding.microsecondsPerDay
+        return number >= MomentDecoding.daysRange.lowerBound * unit
+            && number < (MomentDecoding.daysRange.upperBound + 1) * unit
     }
 
     /// Whether text of this type may begin with a minus sign and mean what it says: oid reads -1 as
@@ -153,6 +207,22 @@ extension Value {
         case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
         case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - UInt8(ascii: "A") + 10
         default: nil
+        }
+    }
+}
+
+extension ValueKind {
+    /// Values of this kind are compared with a column of the other as `converted` has them: numeric with integers, and
+    /// timestamp with dates, which count as their midnights. (timestamptz with either depends on the time zone.)
+    func isComparable(with column: ValueKind) -> Bool {
+        self == .integer && column == .numeric || self == .date && column == .timestamp
+    }
+
+    /// `<` between values of this kind is that of `Value`.
+    var isOrdered: Bool {
+        switch self {
+        case .integer, .uuid, .date, .timestamp, .timestampWithZone, .numeric: true
+        case .text, .boolean, .opaque: false
         }
     }
 }

@@ -90,10 +90,10 @@ struct Visibility {
     }
 
     /// Transactions below this number may have changed anything, and the stream will not tell.
-    mutating func rememberAll(below fence: TransactionID) {
+    mutating func rememberAll(below fence: TransactionID, _ extent: Extent = .schema) {
         remember(
             Remembered(
-                proof: .everyone(below: fence), rows: [], whole: [], extent: [.everything, .schema]))
+                proof: .everyone(below: fence), rows: [], whole: [], extent: extent.union(.everything)))
     }
 
     /// The origin is being asked for a snapshot.
@@ -169,7 +169,7 @@ extension BoundChange {
         switch extent {
         case .whole: true
         case .row(let old, _, let new):
-            new.map(use.mayMatch) ?? false || old.map(use.mayMatch) ?? false
+            use.depends(on: changed) && (new.map(use.mayMatch) ?? false || old.map(use.mayMatch) ?? false)
         }
     }
 }

@@ -47,6 +47,9 @@ public enum Metric: String, CaseIterable, Sendable {
     case cacheMemoBytes = "cache_memo_bytes"
     case cacheMemoBytesMax = "cache_memo_bytes_max"
     case cacheQueriesRegistered = "cache_queries_registered"
+    case cacheStatementsParsed = "cache_statements_parsed"
+    case cacheStatementsByShape = "cache_statements_by_shape"
+    case cacheWindowsShared = "cache_windows_shared"
     case cacheTablesTracked = "cache_tables_tracked"
     case cacheGeneration = "cache_generation"
     case cacheCoalesceWaiting = "cache_coalesce_waiting"
@@ -105,6 +108,9 @@ public enum Metric: String, CaseIterable, Sendable {
         case .cacheMemoBytes: (.gauge, "Bytes in the memo.")
         case .cacheMemoBytesMax: (.gauge, "The memo's bound in bytes.")
         case .cacheQueriesRegistered: (.gauge, "Statements that are remembered as classified.")
+        case .cacheStatementsParsed: (.counter, "Texts that were parsed, because their shapes were not known.")
+        case .cacheStatementsByShape: (.counter, "New texts that differ from known ones in constants only: not parsed.")
+        case .cacheWindowsShared: (.counter, "Answers made of the rows of another one, with another LIMIT or OFFSET.")
         case .cacheTablesTracked: (.gauge, "Relations whose changes are followed.")
         case .cacheGeneration: (.gauge, "Number of the cache's present content; a flush begins a new one.")
         case .cacheCoalesceWaiting: (.gauge, "Misses that wait for the same miss of another client.")

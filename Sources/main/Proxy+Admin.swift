@@ -67,6 +67,8 @@ extension Proxy: AdminPages {
             "sql_preview": .string(statement.preview), "state": .string(statement.state),
             "reason": JSON(statement.reason), "statements": JSON(statement.statements),
             "hit_count": JSON(statement.hits), "miss_count": JSON(statement.misses),
+            "entries": JSON(statement.entries), "reads": .array(statement.reads.map { .string($0) }),
+            "settings": .string(statement.settings), "last_invalidation": JSON(statement.lastInvalidation),
         ]
     }
 
@@ -121,6 +123,9 @@ extension Proxy: AdminPages {
             MetricValue(.cacheMemoBytes, figures.bytes),
             MetricValue(.cacheMemoBytesMax, figures.bytesMax),
             MetricValue(.cacheQueriesRegistered, figures.statements),
+            MetricValue(.cacheStatementsParsed, counters.statementsParsed),
+            MetricValue(.cacheStatementsByShape, counters.statementsByShape),
+            MetricValue(.cacheWindowsShared, counters.windowsShared),
             MetricValue(.cacheTablesTracked, store.followedCount),
             MetricValue(.cacheGeneration, counters.schemaChanges),
             MetricValue(.cacheCoalesceWaiting, figures.followers),

@@ -57,11 +57,12 @@ extension Proxy {
                 options: "-c statement_timeout=0 -c default_transaction_read_only=off -c synchronous_commit=local"))
     }
 
+    /// Compiling a question takes seconds, and answering it milliseconds: no JIT.
     func connectCatalog() {
         links[.catalog]?.connect(
             parameters(
                 settings.origin, application: "pgcache catalog",
-                options: "-c statement_timeout=30000 -c lock_timeout=2000"))
+                options: ConnectionOptions.fixed + " -c statement_timeout=30000 -c lock_timeout=2000 -c jit=off"))
     }
 
     // MARK: - Beats

@@ -71,9 +71,10 @@ final class CatalogOrigin: Sendable {
             Database(origin: origin, name: name, user: role)
         }
 
-        /// Runs statements, which may hold what psql knows of, in one new session; the rows of all.
+        /// Runs statements, which may hold what psql knows of, in one new session; the rows of all. Values with
+        /// line feeds are read only in a single result.
         @discardableResult
-        func run(_ text: String) throws -> [[String?]] {
+        func run(_ text: String, isOneResult: Bool = false) throws -> [[String?]] {
             let process = Process()
             CatalogOrigin.prepare(
                 process,
@@ -95,7 +96,9 @@ final class CatalogOrigin: Sendable {
             process.waitUntilExit()
             guard process.terminationStatus == 0 else { throw Failure(description: complaint) }
             // psql ends each result with a newline, and separates its rows.
-            return answer.split(separator: "\n").flatMap { result in
+            let results =
+                isOneResult && answer.hasSuffix("\n") ? [answer.dropLast()] : answer.split(separator: "\n")
+            return results.flatMap { result in
                 result.components(separatedBy: CatalogOrigin.rowEnd).map { row in
                     row.components(separatedBy: CatalogOrigin.fieldEnd).map {
                         $0 == CatalogOrigin.null ? nil : $0
@@ -109,16 +112,22 @@ final class CatalogOrigin: Sendable {
             func literal(_ value: String?) -> String {
                 value.map { "'" + $0.replacingOccurrences(of: "'", with: "''") + "'" } ?? "NULL"
             }
-            guard !query.parameters.isEmpty else { return try run("\(before);\n\(query.sql);") }
+            guard !query.parameters.isEmpty else { return try run("\(before);\n\(query.sql);", isOneResult: true) }
             let values = query.parameters.map(literal).joined(separator: ", ")
-            return try run("\(before);\nPREPARE asked AS \(query.sql);\nEXECUTE asked(\(values));")
+            return try run(
+                "\(before);\nPREPARE asked AS \(query.sql);\nEXECUTE asked(\(values));", isOneResult: true)
+        }
+
+        /// The same under the options of the catalog's connection.
+        func catalogRows(_ query: OriginQuery) throws -> [[String?]] {
+            try rows(query, after: "SET search_path = pg_catalog")
         }
 
         /// A catalog with everything but relations loaded.
         func loadedCatalog(relationsMax: Int = 100, namesMax: Int = 1000) throws -> Catalog {
             var catalog = Catalog(relationsMax: relationsMax, namesMax: namesMax)
             for request in catalog.bootstrapRequests() {
-                let answer = try rows(request.query)
+                let answer = try catalogRows(request.query)
                 #expect(catalog.absorb(answer, answering: request) == .used)
             }
             return catalog
@@ -131,7 +140,7 @@ final class CatalogOrigin: Sendable {
             var catalog = try loadedCatalog()
             let wanted = RelationName(schema: schema, name: name)
             let request = try catalog.ask([wanted], searchPath: searchPath)
-            let answer = try rows(request.query)
+            let answer = try catalogRows(request.query)
             #expect(catalog.absorb(answer, answering: request) == .used)
             return try #require(catalog.view(searchPath: searchPath)).relation(wanted)
         }

@@ -36,7 +36,7 @@ import Testing
         #expect(view.functions(named: "now").map(\.volatility) == [UInt8(ascii: "s")])
         #expect(view.functions(named: "random").map(\.volatility).contains(UInt8(ascii: "v")))
         #expect(view.hasUserOperator(named: "<+>") && !view.hasUserOperator(named: "+"))
-        #expect(view.isUserType(named: "mood") && view.isUserType(named: "orders"))
+        #expect(view.isEnum(named: "mood") && !view.isUserType(named: "mood") && view.isUserType(named: "orders"))
         #expect(!view.isUserType(named: "int4"))
         let facts = try #require(catalog.originFacts)
         #expect(facts.database == database.name && facts.walLevel == "logical" && facts.isSuperuser)
@@ -73,8 +73,8 @@ import Testing
         }
         let expected: [String: Shape] = [
             "plain": Shape(kind: "r"), "unlogged": Shape(kind: "r", persistence: "u"),
-            "parted": Shape(kind: "p", inherited: true), "leaf": Shape(kind: "r", inherited: true),
-            "parent": Shape(kind: "r", inherited: true), "child": Shape(kind: "r", inherited: true),
+            "parted": Shape(kind: "p"), "leaf": Shape(kind: "r", inherited: true),
+            "parent": Shape(kind: "r"), "child": Shape(kind: "r", inherited: true),
             "v": Shape(kind: "v"), "m": Shape(kind: "m"), "ruled": Shape(kind: "r", rules: true),
             "secured": Shape(kind: "r", security: true), "seq": Shape(kind: "S"),
             "empty": Shape(kind: "r"), "far": Shape(kind: "f"), "plain_pkey": Shape(kind: "i"),
@@ -125,7 +125,7 @@ import Testing
         let relation = try found("t")
         let kinds: [ValueKind] = [
             .integer, .integer, .integer, .integer, .text, .text, .text, .opaque, .uuid, .boolean, .opaque,
-            .opaque, .opaque, .opaque, .opaque, .opaque, .opaque, .opaque, .opaque, .integer,
+            .opaque, .numeric, .opaque, .opaque, .timestampWithZone, .opaque, .opaque, .opaque, .integer,
         ]
         #expect(relation.columns.map(\.kind) == kinds)
         let names = relation.columns.map(\.name).joined(separator: " ")
@@ -140,8 +140,11 @@ import Testing
     @Test(arguments: [
         ("int[]", true), ("mood", true), ("mood[]", true), ("words", true), ("words[]", true),
         ("list", true), ("int4range", true), ("datemultirange", true), ("tsvector", true), ("point", true),
-        ("pair", false), ("pair[]", false), ("pairs", false), ("spread", false), ("citext", false),
-        ("regclass", false), ("regtype[]", false), ("aclitem", false), ("kinds", false),
+        ("pair", true), ("pair[]", true), ("pairs", true), ("spread", true), ("spread_multirange", true),
+        ("deep", true), ("timetz", true), ("timetz[]", true), ("regconfig", true), ("u", true), ("citext", false),
+        ("regclass", false), ("regtype[]", false), ("aclitem", false), ("kinds", false), ("clocks", false),
+        ("clock_pair", false), ("clock_range", false), ("named", false), ("shouting", false), ("converted", false),
+        ("ordered", false), ("canonical", false), ("pg_class", false),
     ])
     func knownTypes(type: String, isKnown: Bool) throws {
         try database.run(
@@ -149,6 +152,15 @@ import Testing
             CREATE EXTENSION citext; CREATE TYPE mood AS ENUM ('a'); CREATE TYPE pair AS (a int, b int);
             CREATE DOMAIN words AS text; CREATE DOMAIN list AS mood[]; CREATE DOMAIN pairs AS pair;
             CREATE DOMAIN kinds AS regtype; CREATE TYPE spread AS RANGE (subtype = text);
+            CREATE TYPE deep AS (a pair, b pair[], c mood, d spread_multirange); CREATE DOMAIN clocks AS timetz;
+            CREATE TYPE clock_pair AS (a timetz); CREATE TYPE clock_range AS RANGE (subtype = timetz);
+            CREATE TYPE named AS (a int, b regclass); CREATE TYPE shouting AS (a citext); CREATE TABLE u (a pair);
+            CREATE TYPE converted AS ENUM ('a'); CREATE FUNCTION convert(converted) RETURNS int LANGUAGE sql
+              AS 'SELECT 1'; CREATE CAST (converted AS int) WITH FUNCTION convert(converted) AS IMPLICIT;
+            CREATE TYPE ordered AS ENUM ('a'); CREATE OPERATOR CLASS odd DEFAULT FOR TYPE ordered USING hash
+              AS OPERATOR 1 =(anyenum, anyenum), FUNCTION 1 hashenum(anyenum);
+            CREATE TYPE canonical; CREATE FUNCTION canon(canonical) RETURNS canonical IMMUTABLE LANGUAGE internal
+              AS 'int4range_canonical'; CREATE TYPE canonical AS RANGE (subtype = int, canonical = canon);
             CREATE TABLE t (id int PRIMARY KEY, x \(type));
             """)
         #expect(try found("t").hasOnlyKnownTypes == isKnown)

@@ -11,10 +11,10 @@ import Testing
     static func row(
         _ schema: String, _ name: String, oid: String?, column: Int = 1, type: String = "23"
     ) -> [String?] {
-        guard let oid else { return [schema, name] + Array(repeating: nil, count: 18) }
+        guard let oid else { return [schema, name] + Array(repeating: nil, count: 22) }
         return [
             schema, name, oid, "r", "p", "f", "f", "f", "d", "\(column)", "c\(column)", type, "f", "t", "t",
-            column == 1 ? "t" : "f", "f", "t", "f", type,
+            column == 1 ? "t" : "f", "f", "t", "f", type, schema, name, nil, nil,
         ]
     }
 
@@ -167,7 +167,7 @@ import Testing
         var broken: [[[String?]]] = [
             [[]], [["app"]], [Self.row("app", "other", oid: "20002")], [good + ["more"]],
         ]
-        for column in [2, 3, 5, 6, 7, 9, 11, 12, 13, 14, 15, 16] {
+        for column in [2, 3, 5, 6, 7, 9, 11, 12, 13, 14, 15, 16, 20, 21] {
             var row = good
             row[column] = "?"
             if column != 3 { broken.append([row]) }

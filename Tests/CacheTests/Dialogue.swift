@@ -44,7 +44,7 @@ final class CannedOrigin {
             }
         }
         for (name, oid) in relations { origin.describe(name, oid) }
-        origin.store.empty()
+        origin.store.empty(.schema)
         while origin.store.nextWoken() != nil {}
         return origin
     }
@@ -148,12 +148,12 @@ final class CannedOrigin {
         else { return [] }
         return zip(schemas, names).sorted { $0 < $1 }.flatMap { schema, name -> [[String?]] in
             guard schema == "public", let oid = Self.relations[name] else {
-                return [[schema, name] + Array(repeating: nil, count: 18)]
+                return [[schema, name] + Array(repeating: nil, count: 22)]
             }
             return ["id", "tenant", "name"].enumerated().map { index, column in
                 [
                     schema, name, "\(oid)", "r", "p", "f", "f", "f", "d", "\(index + 1)", column, "23", "f",
-                    "t", "t", index == 0 ? "t" : "f", "f", "t", "f", "23",
+                    "t", "t", index == 0 ? "t" : "f", "f", "t", "f", "23", schema, name, nil, nil,
                 ]
             }
         }

@@ -53,7 +53,7 @@ import Testing
         #expect(fixture.memo[ids[2]] == nil)
 
         let (other, another, _) = try full(policy)
-        other.memo.removeAll()
+        other.memo.removeAll(nil)
         let captures = try (0..<4 as Range<UInt8>).map { try #require(other.begin(another, [$0])) }
         for id in captures { #expect(other.append(id, Self.answer)) }
         // The room is all theirs: who comes now goes without.

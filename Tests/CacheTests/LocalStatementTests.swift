@@ -16,7 +16,7 @@ import Testing
         first.sends(Wire.execution(select) + Wire.sync)
         first.hears(Wire.parseComplete + Wire.bindComplete + Wire.rows([]) + Wire.ready())
         origin.settle()
-        origin.store.empty()
+        origin.store.empty(.schema)
         first.sends(Wire.parse(select, name: "s") + Wire.sync)
         first.hears(Wire.parseComplete + Wire.ready())
         let second = origin.client()
@@ -104,5 +104,34 @@ import Testing
         #expect(client.hears(Wire.parseComplete + Wire.parseComplete) == ["relay 1", "swallow 1"])
         #expect(client.decides() == ["forward Q"])
         #expect(client.session.state == .opaque)
+    }
+
+    /// [S4] What a statement returns must be known before its Parse is answered here. A driver that never asks for
+    /// that gets hits as well: the origin is asked once.
+    @Test func whatNobodyHasDescribedIsDescribedForUs() {
+        let client = origin.client()
+        let undescribed: [UInt8] = Wire.parse(select) + Wire.bind() + Wire.execute() + Wire.sync
+        let row: [UInt8] = Wire.dataRow(["1"]) + Wire.commandComplete("SELECT 1")
+        let answered: [UInt8] = Wire.bindComplete + row + Wire.ready()
+        client.sends(undescribed)
+        client.hears(Wire.parseComplete + answered)
+        origin.passes()
+        endsUnnamed(client)
+        #expect(client.sends(undescribed) == ["inject PD forward PBE", "forward S"])
+        client.hears(Wire.parseComplete + Wire.parameterDescription([]) + Wire.rowDescription(["id"]))
+        client.hears(Wire.parseComplete + answered)
+        #expect(client.takeReceived() == "12DCZ")
+        #expect(client.session.isQuiet)
+        for session in [client, origin.client()] {
+            endsUnnamed(session)
+            #expect(session.sends(undescribed) == ["hit"])
+        }
+    }
+
+    /// A simple query ends the unnamed statement.
+    private func endsUnnamed(_ client: Dialogue) {
+        client.sends(Wire.query("select 1"))
+        client.hears(Wire.rows([["1"]]) + Wire.ready())
+        _ = client.takeReceived()
     }
 }

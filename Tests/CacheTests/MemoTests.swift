@@ -124,7 +124,7 @@ import Testing
         #expect(fixture.memo[id] != nil)
         fixture.memo.unpin(id)
         #expect(fixture.memo[id] == nil)
-        fixture.memo.removeAll()
+        fixture.memo.removeAll(nil)
         #expect(fixture.memo.bytes == 0)
     }
 
@@ -184,7 +184,7 @@ import Testing
             }
             #expect(fixture.memo.bytes <= 100_000 + pinned.count * 3000)
         }
-        fixture.memo.removeAll()
+        fixture.memo.removeAll(nil)
         for id in pinned { fixture.memo.unpin(id) }
         #expect(fixture.memo.bytes == 0)
         #expect(fixture.memo.counters.entries == 0)
@@ -213,7 +213,7 @@ import Testing
         var invalidated: [EntryID] = []
         let row = RowValues(columns: [.value(.integer(5))])
         fixture.memo.invalidate(
-            by: BoundChange(relation: OID(9), extent: .row(old: nil, oldKey: nil, new: row)),
+            by: BoundChange(relation: OID(9), extent: .row(old: nil, oldKey: nil, new: row)), at: .zero,
             into: &invalidated)
         #expect(invalidated == [hit])
         #expect(fixture.memo[hit] == nil)

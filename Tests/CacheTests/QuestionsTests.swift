@@ -6,7 +6,8 @@ import Testing
 /// One question to the catalog at a time.
 @Suite struct QuestionsTests {
     private let query = OriginQuery("select 1")
-    private let subject = RightsSubject(role: 0, relations: [], functions: [])
+    private let subject = RightsSubject(
+        role: 0, ResolvedQuery(uses: [], functions: [], isRowForRow: false, parameterCount: 0))
 
     private func kind(_ subject: Questions.Subject?) -> String {
         switch subject {

@@ -14,10 +14,18 @@ import Testing
 
     @Test func objectsAreParameters() {
         let query = Rights.query(
-            role: "o'hara", relations: [OID(1), OID(2)],
-            columns: [ColumnName(relation: OID(2), number: 3), ColumnName(relation: OID(1), number: 7)],
-            functions: [])
-        #expect(query.parameters == ["o'hara", "{1,2}", "{}", "{1,2}", "{7,3}"])
+            role: "o'hara",
+            needs: [
+                RightsNeed(
+                    role: nil, relations: [OID(1), OID(2)],
+                    columns: [ColumnName(relation: OID(2), number: 3), ColumnName(relation: OID(1), number: 7)]),
+                RightsNeed(role: "a, b", relations: [OID(9)], columns: []),
+            ], reads: [OID(9), OID(4)], functions: [OID(5)])
+        #expect(
+            query.parameters == [
+                "o'hara", "{9,1,2}", "{\"a, b\",\"o'hara\",\"o'hara\"}", "{5}", "{1,2}", "{7,3}",
+                "{\"o'hara\",\"o'hara\"}", "{4,9}",
+            ])
     }
 
     @Test func everyRightIsAsked() throws {
@@ -33,12 +41,13 @@ import Testing
         let oids = try #require(rows.last).compactMap { $0.flatMap { OID($0) } }
         func may(
             _ relations: [OID], _ functions: [OID], columns: [(OID, Int16)] = [], role asked: String? = nil,
-            ofAll: Bool = false
+            ofAll: Bool = false, owner: String? = nil, reads: [OID]? = nil
         ) throws -> Bool {
             let columns = Set(columns.map { ColumnName(relation: $0.0, number: $0.1) })
+            let need = RightsNeed(role: owner, relations: Set(relations), columns: columns)
             let rows = try database.rows(
                 Rights.query(
-                    role: asked ?? role, relations: relations, columns: columns, functions: functions),
+                    role: asked ?? role, needs: [need], reads: Set(reads ?? relations), functions: functions),
                 after: "SET search_path = public, pg_catalog")
             return ofAll ? Rights.coversAllColumns(rows) : Rights.judge(rows)
         }
@@ -66,5 +75,12 @@ import Testing
         #expect(try may([a, b], [f], columns: [(b, 2)], role: "postgres"))
         try database.run("REVOKE SELECT ON s.a FROM \(role)")
         #expect(try !may([a], [f]))
+        // What a view reads is its owner's business; the functions are the reader's.
+        #expect(try may([a], [f], owner: "postgres") && !may([a], [], owner: "nobody"))
+        try database.run("REVOKE EXECUTE ON FUNCTION s.f() FROM \(role)")
+        #expect(try !may([a], [f], owner: "postgres"))
+        // [P2] Policies on what is read count, whoever has the right to what is named.
+        try database.run("ALTER TABLE s.c ENABLE ROW LEVEL SECURITY")
+        #expect(try may([a], [], role: "postgres") && !may([a], [], role: "postgres", reads: [a, c]))
     }
 }

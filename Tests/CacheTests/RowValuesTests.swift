@@ -111,6 +111,51 @@ enum Sample {
         #expect(bound.new?.columns[2] == .unknown)
     }
 
+    private func changed(_ kind: RowChange.Kind, _ relation: Relation = Sample.relation()) throws -> ColumnMask {
+        try #require(RowMapping(relation, Sample.shape(relation))).bind(RowChange(relation: relation.oid,
+            kind: kind)).changed
+    }
+
+    @Test func whatAFullImageShowsAsItWasIsUnchanged() throws {
+        let relation = Sample.relation(identity: UInt8(ascii: "f"), identityColumns: [0, 1, 2, 3, 4])
+        let old = Sample.image(id: 7, a: nil, name: "x", blob: .text([1]))
+        // The generated column is not in the stream.
+        #expect(try changed(.update(old: .full(old), new: old), relation) == ColumnMask([4]))
+        var new = old
+        new[0] = .text([0x31])
+        #expect(try changed(.update(old: .full(old), new: new), relation) == ColumnMask([1, 4]))
+        new[3] = .text([2])
+        #expect(try changed(.update(old: .full(old), new: new), relation) == ColumnMask([1, 3, 4]))
+        new[3] = .unchanged
+        #expect(try changed(.update(old: .full(old), new: new), relation) == ColumnMask([1, 4]))
+        new[2] = .unchanged
+        let bound = try bind(.update(old: .full(old), new: new), relation)
+        #expect(bound.new?.columns[2] == Sample.bytes("x"))
+        // Images of another shape tell nothing.
+        #expect(try changed(.update(old: .full([]), new: new), relation) == .all)
+    }
+
+    @Test func withoutAnOldImageOnlyTheKeyIsUnchanged() throws {
+        let new = Sample.image(id: 7, a: 1, name: "x", blob: .unchanged)
+        #expect(try changed(.update(old: .absent, new: new)) == ColumnMask([1, 2, 4]))
+        let old = Sample.image(id: 8, a: nil, name: nil)
+        #expect(try changed(.update(old: .key(old), new: new)) == ColumnMask([0, 1, 2, 4]))
+        #expect(try changed(.insert(new: new)) == .all)
+        #expect(try changed(.delete(old: .key(old))) == .all)
+    }
+
+    /// Two values of a type that PostgreSQL did not bring may look alike.
+    @Test func alikeIsTheSameOnlyForTypesOfPostgreSQL() throws {
+        let types: [(UInt32, Bool)] = [(20_000, false), (142, false), (3500, true), (17, true), (2205, false)]
+        for (type, isKnown) in types {
+            var relation = Sample.relation(identity: UInt8(ascii: "f"), identityColumns: [0, 1, 2, 3, 4])
+            relation.columns[3].baseType = OID(type)
+            let row = Sample.image(id: 7, a: 1, name: "x", blob: .text([1]))
+            let mask = try changed(.update(old: .full(row), new: row), relation)
+            #expect(mask == (isKnown ? ColumnMask([4]) : ColumnMask([3, 4])), "\(type)")
+        }
+    }
+
     @Test func valuesThatCannotBeReadAreNotNullAndNoMore() throws {
         var new = Sample.image(id: 7, a: 1, name: nil)
         new[0] = .text(Array("1.5".utf8))

@@ -91,6 +91,34 @@ import Testing
         #expect(odd.sends(Wire.query(select)) == ["inject Q forward ", "park"])
     }
 
+    /// [K3] The question behind the log-in has failed: what is read later need not be what RESET goes back to, so
+    /// nothing is learnt of that.
+    @Test func k3OnlyTheReadingBehindTheLogInIsWhatAResetGoesBackTo() {
+        let first = origin.stranger()
+        logsIn(first)
+        first.hears(Wire.error("57014") + Wire.ready())
+        runs(first, "set timezone = 'Asia/Tokyo'")
+        asksAndReads(first, ["TimeZone": "Asia/Tokyo"])
+        first.decides()
+        first.hears(Wire.rows([["1"]]) + Wire.ready())
+        runs(first, "reset all")
+        origin.passes()
+        asksAndReads(first)
+        // To whom the log-in brought what the first one had set.
+        let odd = origin.stranger()
+        logsIn(odd)
+        odd.readsProfile(["TimeZone": "Asia/Tokyo"])
+        runs(odd, "reset all")
+        asksAndReads(odd, ["TimeZone": "Asia/Tokyo"])
+    }
+
+    /// Up to the question for the settings.
+    private func logsIn(_ client: Dialogue) {
+        client.sends(Wire.startup([("user", "app"), ("database", "shop")]))
+        client.hears(Wire.authentication(0) + Wire.keyData + Wire.ready())
+        _ = client.session.takeInjection()
+    }
+
     /// [K3] A statement that fails has changed nothing.
     @Test func k3AfterASetThatFailedTheSettingsAreWhatTheyWere() {
         let client = warmClient()

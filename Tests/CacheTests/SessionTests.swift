@@ -445,7 +445,7 @@ import Testing
             (notice ? Wire.notice() : []) + Wire.parseComplete + Wire.bindComplete + Wire.rows([])
                 + Wire.ready())
         origin.settle()
-        origin.store.empty()
+        origin.store.empty(.schema)
         _ = client.takeReceived()
     }
 

@@ -157,7 +157,7 @@ import Testing
         first.sends(Wire.execution(select) + Wire.sync)
         first.hears(Wire.parseComplete + Wire.bindComplete + Wire.rows([]) + Wire.ready())
         origin.settle()
-        origin.store.empty()
+        origin.store.empty(.schema)
         first.sends(preparation)
         first.hears(Wire.parseComplete + Wire.parameterDescription([]) + Wire.rowDescription(["id"]) + Wire.ready())
         client.sends(preparation)

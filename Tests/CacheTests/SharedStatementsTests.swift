@@ -56,12 +56,12 @@ import Testing
                 let names = question.parameters[1].flatMap(SQLText.elements(ofArray:)) ?? []
                 return zip(schemas, names).sorted { $0 < $1 }.flatMap { schema, name -> [[String?]] in
                     guard let (oid, columns) = Self.tables["\(schema).\(name)"] else {
-                        return [[schema, name] + Array(repeating: nil, count: 18)]
+                        return [[schema, name] + Array(repeating: nil, count: 22)]
                     }
                     return columns.enumerated().map { index, column in
                         [
                             schema, name, oid, "r", "p", "f", "f", "f", "d", "\(index + 1)", column.0, column.1,
-                            "f", "t", "t", index == 0 ? "t" : "f", "f", "t", "f", column.1,
+                            "f", "t", "t", index == 0 ? "t" : "f", "f", "t", "f", column.1, schema, name, nil, nil,
                         ]
                     }
                 }
@@ -215,7 +215,7 @@ import Testing
         fixture.answersRights = "c"
         #expect(fixture.store.askRights(statement, 0) == .pendingRights)
         fixture.settle()
-        #expect(fixture.asked.last { $0.sql == Rights.sql }?.parameters.last == "{2}")
+        #expect(fixture.asked.last { $0.sql == Rights.sql }?.parameters[5] == "{2}")
         #expect(fixture.store.askRights(statement, 0) == nil && fixture.store.mayRead(statement, 0))
         #expect(!fixture.store.mayRead(statement, 200) && !fixture.store.mayRead(statement, .max))
         // A right to some columns says nothing of others; one to the table says all.

@@ -57,8 +57,17 @@ import Testing
         ("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE v (a int REFERENCES t ON DELETE SET NULL)", true),
         ("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE v (a int REFERENCES t ON UPDATE SET DEFAULT)", true),
         // Others than tables, and what their own columns tell.
-        ("CREATE VIEW t AS SELECT * FROM u", true), ("CREATE TABLE t (a int) PARTITION BY RANGE (a)", true),
-        ("CREATE TABLE t () INHERITS (u)", true), ("CREATE TABLE t (a pair)", true),
+        ("CREATE VIEW t AS SELECT * FROM u", true), ("CREATE TABLE t (a int) PARTITION BY RANGE (a)", false),
+        ("CREATE TABLE t (a int) PARTITION BY RANGE (own(a))", true),
+        ("CREATE TABLE t (a int) PARTITION BY RANGE (a); CREATE TABLE t1 PARTITION OF t DEFAULT", false),
+        (
+            """
+            CREATE TABLE t (a int) PARTITION BY RANGE (a); CREATE TABLE t1 PARTITION OF t DEFAULT;
+            CREATE TRIGGER g BEFORE INSERT ON t1 FOR EACH ROW EXECUTE FUNCTION act()
+            """, true
+        ),
+        ("CREATE TABLE t (a int); CREATE TABLE t1 (b int CHECK (own(b) > 0)) INHERITS (t)", true),
+        ("CREATE TABLE t () INHERITS (u)", true), ("CREATE TABLE t (a pair)", false),
         ("CREATE TABLE t (a int); ALTER TABLE t ENABLE ROW LEVEL SECURITY", true),
         ("CREATE TABLE t (a int); CREATE RULE r AS ON INSERT TO t DO ALSO NOTIFY x", true),
         ("CREATE EXTENSION citext; CREATE TABLE t (a citext)", true),

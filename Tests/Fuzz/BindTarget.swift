@@ -7,8 +7,12 @@ import PGProtocol
 /// What was understood is what was there: formats and values fit the count, and a number or uuid that
 /// was read is written again as it was.
 enum BindTarget {
-    private static let kinds: [ValueKind] = [.integer, .text, .uuid, .boolean, .opaque]
-    private static let types: [OID] = [0, 16, 20, 21, 23, 25, 26, 1043, 2950, 1700].map { OID($0) }
+    private static let kinds: [ValueKind] = [
+        .integer, .text, .uuid, .boolean, .date, .timestamp, .timestampWithZone, .numeric, .opaque,
+    ]
+    private static let types: [OID] = [
+        0, 16, 20, 21, 23, 25, 26, 1043, 2950, 1700, 1082, 1114, 1184, 1007, 1009, 1231,
+    ].map { OID($0) }
 
     static func run(_ input: FuzzInput) {
         var input = input
@@ -45,7 +49,8 @@ enum BindTarget {
             let bound = Constraint.Bound(operand: .parameter(number), isInclusive: number & 1 == 0)
             for test in [
                 Constraint.Test.among([.parameter(number), .parameter(1)]),
-                .range(lower: bound, upper: nil), .range(lower: nil, upper: bound),
+                .range(lower: bound, upper: nil), .range(lower: nil, upper: bound), .elements(number),
+                .like(.parameter(number)), .symmetric(.parameter(number), .parameter(1)),
             ] {
                 constraints.append(Constraint(column: 0, kind: kind, test: test))
             }
@@ -68,15 +73,8 @@ enum BindTarget {
     }
 
     private static func written(_ value: Value, _ kind: ValueKind) -> [UInt8] {
-        switch (value, kind) {
-        case (.integer(let number), .boolean): return Array((number == 0 ? "f" : "t").utf8)
-        case (.integer(let number), _): return Array(String(number).utf8)
-        case (.bytes(let bytes), .uuid):
-            return bytes.flatMap { byte -> [UInt8] in
-                let digits = Array("0123456789abcdef".utf8)
-                return [digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-            }
-        case (.bytes(let bytes), _): return bytes
-        }
+        // Text may be no UTF-8.
+        if kind == .text, case .bytes(let bytes) = value { return bytes }
+        return Array(value.text(kind).utf8)
     }
 }

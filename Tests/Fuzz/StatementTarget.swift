@@ -19,10 +19,68 @@ enum StatementTarget {
                 "a blank at the end changes what a text means")
             resolve(parsed, catalog)
         }
+        compareShape(text, catalog)
         let preview = StatementPreview.of(text)
         expect(
             preview.utf8.count <= 4 * StatementPreview.bytesScannedMax, "a preview of \(preview.utf8.count) bytes")
         _ = StatementParser.isTimeDependentText(text)
+    }
+
+    /// What is learned of a text's shape says of another text of it what the parser says [K2] [I1].
+    private static func compareShape(_ text: ByteView, _ catalog: FullCatalog) {
+        let scanner = ShapeScanner()
+        let rest = text.slice(from: 0, count: 0)
+        guard !text.buffer.contains(0), let key = scanner.scan(text, rest: rest)?.bytes else { return }
+        let constants = scanner.constants
+        let types = [OID(23), OID(0), OID(25)]
+        func resolve(_ parsed: ParsedStatement) -> Resolution {
+            parsed.resolved(with: catalog, declaredTypes: types, allows: { _ in true })
+        }
+        let parsed = parse(text.bytes, true)
+        guard let lesson = Lesson(
+            text, constants, parsed, resolve(parsed), relation: { _ in FullCatalog.table }, resolve: resolve)
+        else { return }
+        withExactCopy(otherText(text, constants)[...]) { other in
+            guard scanner.scan(other, rest: rest)?.bytes == key else { return }
+            let read = parse(other.bytes, true)
+            expect(read.isLiftable && read.isAlike(parsed), "texts of a shape do the same")
+            switch resolve(read) {
+            case .needs(let names): fatalError("\(names) are needed of a catalog that knows all")
+            case .forward: expect(lesson.query == nil, "a lesson caches what is forwarded")
+            case .cacheable(let expected):
+                guard let learned = lesson.query(for: other, scanner.constants) else {
+                    fatalError("a lesson forwards what is cacheable")
+                }
+                expect(learned.columns == expected.columns && learned.rights == expected.rights, "of all alike")
+                // An alternative of an OR whose constant says nothing is left open, where the text has no OR any more.
+                for use in expected.uses {
+                    let isCovered = learned.uses.contains { wider in
+                        wider.relation == use.relation
+                            && wider.constraints.allSatisfy { use.constraints.contains($0) }
+                    }
+                    expect(isCovered, "a lesson constrains more than the text does")
+                }
+            }
+        }
+    }
+
+    /// The text with each constant replaced by the next one of its class, or by another number.
+    private static func otherText(_ text: ByteView, _ constants: [ShapeScanner.Constant]) -> [UInt8] {
+        var other: [UInt8] = []
+        var end = 0
+        for (number, constant) in constants.enumerated() {
+            other += text.slice(from: end, count: constant.start - end).bytes
+            let next = constants[(number + 1)...].first { $0.lexicalClass == constant.lexicalClass }
+            if let next {
+                other += text.slice(from: next.start, count: next.end - next.start).bytes
+            } else if constant.lexicalClass == .int4 {
+                other += Array("\(number * 7919 % 1000)".utf8)
+            } else {
+                other += text.slice(from: constant.start, count: constant.end - constant.start).bytes
+            }
+            end = constant.end
+        }
+        return other + text.dropFirst(end).bytes
     }
 
     private static func parse(_ text: [UInt8], _ standardConformingStrings: Bool) -> ParsedStatement {

@@ -30,15 +30,19 @@ final class Administrator {
     private func begin() {
         let transaction = database.begin(.readCommitted)
         var changes = [change()]
-        if random.chance(300) { changes.append(CatalogWorkload.administration(&random, surroundings.parameters)) }
+        if !isAboutRights, random.chance(300) {
+            changes.append(CatalogWorkload.administration(&random, surroundings.parameters))
+        }
         if changes[0] == .change(.drop) { changes = [changes[0], .change(.create)] }
         go(on: changes[...], transaction)
     }
 
+    private var isAboutRights: Bool { surroundings.parameters.leaning == .rights }
+
     /// Often a right that comes and goes: an event trigger's message of it may be decoded long before it is visible,
     /// and nobody waits for it [T2].
     private func change() -> CatalogStatement {
-        guard random.chance(500) else {
+        guard isAboutRights || random.chance(500) else {
             return CatalogWorkload.administration(&random, surroundings.parameters)
         }
         let role: OriginRole = random.pick([.staff, .guest])

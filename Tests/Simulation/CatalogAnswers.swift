@@ -46,7 +46,7 @@ struct CatalogAnswers {
             guard let table = Table.all.first(where: { $0.schema == schema && $0.name == name }) else {
                 rows.append(
                     [schema, name] + [nil, nil, nil, nil, nil, "f"] + [nil, nil, nil, nil, nil, nil]
-                        + ["t", "f", "f", nil, "f", nil])
+                        + ["t", "f", "f", nil, "f", nil, nil, nil, nil, nil])
                 continue
             }
             for (index, column) in table.columns.enumerated() {
@@ -54,7 +54,7 @@ struct CatalogAnswers {
                     schema, name, "\(table.oid)", "r", "p", "f", "f", "f",
                     table.replicaIdentity == .full ? "f" : "d", "\(index + 1)", column.name,
                     "\(column.type.oid)", "f", column.isNotNull ? "t" : "f", "t", index == 0 ? "t" : "f",
-                    "f", "t", table.trigger == nil ? "f" : "t", "\(column.type.oid)",
+                    "f", "t", table.trigger == nil ? "f" : "t", "\(column.type.oid)", schema, name, nil, nil,
                 ])
             }
         }
@@ -69,7 +69,7 @@ struct CatalogAnswers {
                 sheet.hasRowSecurity ? "t" : "f", "f", "f", "d",
                 "\(attribute.number)", attribute.column.rawValue, "\(attribute.type.oid)", "f",
                 attribute.number == 1 ? "t" : "f", "t", attribute.number == 1 ? "t" : "f", "f", "t", "f",
-                "\(attribute.type.oid)",
+                "\(attribute.type.oid)", CatalogState.schema, Sheet.name, nil, nil,
             ]
         }
     }

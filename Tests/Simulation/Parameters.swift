@@ -56,6 +56,8 @@ struct Parameters: Hashable {
     var faultMilliseconds = 0
     /// The kind that most faults are of; nil where there is none.
     var favouriteFault: Fault?
+    /// The rule that the world leans on; nil in ordinary ones.
+    var leaning: Leaning?
 
     init(seed: UInt64) { self.seed = seed }
 
@@ -91,6 +93,7 @@ struct Parameters: Hashable {
         if random.chance(150) { drawn.becomeLate(&random) }
         drawn.drawSessions(&random)
         drawn.drawCatalog(&random)
+        if random.chance(200) { drawn.lean(on: random.pick(Leaning.allCases)) }
         return drawn
     }
 
@@ -172,6 +175,7 @@ struct Parameters: Hashable {
         }
         add("faults-every", faultMilliseconds == 0 ? "never" : "\(faultMilliseconds)ms")
         if faultMilliseconds > 0 { add("mostly", favouriteFault.map { "\($0)" } ?? "any") }
+        if let leaning { add("leans-on", leaning.rawValue) }
         return words.joined(separator: " ")
     }
 }

@@ -37,7 +37,7 @@ struct Workload {
         let isMapper = habits.chance(parameters.mappersPerMille)
         var count = 0
         while count < parameters.statementsPerClient {
-            for action in actions(isMapper, &random) {
+            for action in leaningActions(&random) ?? actions(isMapper, &random) {
                 let step = Step(seed: random.next(), action: action)
                 count += step.action.statements.count
                 plan.steps.append(step)
@@ -45,6 +45,16 @@ struct Workload {
         }
         if parameters.changesCatalog { CatalogWorkload(parameters, number).mix(into: &plan) }
         return plan
+    }
+
+    /// What worlds that lean on a rule have more than others; nil for what all have.
+    private func leaningActions(_ random: inout Random) -> [Step.Action]? {
+        switch parameters.leaning {
+        case .losses where random.chance(50): [.think(UInt64(random.below(1_000)) * millisecond)]
+        case .mistakes where random.chance(100): sessions.mistake(&random)
+        case .notifications where random.chance(100): sessions.channel({ read(&$0) }, &random)
+        case .losses, .mistakes, .notifications, .rights, nil: nil
+        }
     }
 
     /// What worlds with settings, blocks or mappers have more than others.
@@ -88,7 +98,8 @@ struct Workload {
     /// Some of the pool are asked for much more often than others.
     private func read(_ random: inout Random) -> BoundStatement {
         if random.chance(10) { return BoundStatement(.ping) }
-        if random.chance(5) { return BoundStatement(.nonsense) }
+        // What nobody can read may be anything: it empties the cache.
+        if parameters.leaning == nil, random.chance(5) { return BoundStatement(.nonsense) }
         let place = min(random.below(pool.count), random.below(pool.count))
         return pool[place].bound(&random)
     }

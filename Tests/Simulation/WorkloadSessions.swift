@@ -132,9 +132,7 @@ struct SessionTemplates {
                 + [send(BoundStatement(.setting(.reset(setting))), &random)]
         case ..<70: return [send(BoundStatement(.setting(.discardAll)), &random), .execute(read(&random))]
         case ..<80: return [send(journal(&random), &random)]
-        case ..<84:
-            let channel = BoundStatement(.channel(random.chance(600) ? .listen : .notify))
-            return [send(channel, &random), .execute(read(&random))]
+        case ..<84: return channel(read, &random)
         case ..<90:
             // What fails takes its segment's settings along.
             let last = random.chance(400) ? BoundStatement(.nonsense) : read(&random)
@@ -167,7 +165,38 @@ struct SessionTemplates {
         _ read: (inout Random) -> BoundStatement, _ write: BoundStatement, _ random: inout Random
     ) -> Step.Action {
         let reads = (0..<random.within(1...3)).map { _ in read(&random) }
-        return .pipeline([write] + reads + [BoundStatement(.nonsense)], syncsEach: false)
+        return .pipeline([write] + reads + [refused], syncsEach: false)
+    }
+
+    /// Its key is there already. (What nobody can read fails as well, but empties the cache: it may be anything.)
+    private var refused: BoundStatement {
+        let row: [Datum] = [.int(1), .int(1), .int(0), .text("again")]
+        return BoundStatement(.insert(Insert(table: Table.account, rows: [row.map { .constant($0) }])))
+    }
+
+    /// An account is read by its key behind an update of it that is never committed, and read again.
+    func mistake(_ random: inout Random) -> [Step.Action] {
+        let condition = key(random.within(1...rows))
+        let read = BoundStatement(
+            .select(Select(table: Table.account, conditions: [condition], output: .columns([0, 3].map(own)))))
+        let note = Datum.text(random.pick(["right", "wrong", "neither"]))
+        let write = BoundStatement(
+            .update(
+                Update(
+                    table: Table.account, assignments: [.set(3, .constant(note))], conditions: [condition])))
+        return [
+            random.chance(300)
+                ? send(write, &random)
+                : .pipeline([write, read, refused], syncsEach: false),
+            .think(UInt64(random.below(20)) * millisecond), send(read, &random), send(read, &random),
+        ]
+    }
+
+    // MARK: Notifications
+
+    func channel(_ read: (inout Random) -> BoundStatement, _ random: inout Random) -> [Step.Action] {
+        let channel = BoundStatement(.channel(random.chance(600) ? .listen : .notify))
+        return [send(channel, &random), .execute(read(&random))]
     }
 
     // MARK: Blocks

@@ -200,7 +200,9 @@ import Testing
     @Test func rightsAndBlockersAreAnswered() {
         let world = connected(.catalog)
         let role = OriginRole.allCases[0].rawValue
-        let rights = Rights.query(role: role, relations: [OID(16401)], columns: [], functions: [OID(2803)])
+        let rights = Rights.query(
+            role: role, needs: [RightsNeed(role: nil, relations: [OID(16401)], columns: [])], reads: [OID(16401)],
+            functions: [OID(2803)])
         #expect(Rights.judge(ask(rights, world)))
         #expect(ask(OriginQuery(ReplicationFeed.blockerQuery), world).isEmpty)
         let open = world.database.begin(.readCommitted)

@@ -24,8 +24,10 @@ struct Simulate: ParsableCommand {
     var whole = false
     @Option(help: "A rule to switch off, in a build for that.")
     var mutant: String?
-    @Flag(help: "Switch each rule off in turn and print which seed catches it.")
+    @Flag(help: "Switch each rule off in turn, or those that are named, and print which seed catches it.")
     var mutants = false
+    @Argument(help: "With --mutants: their names.")
+    var names: [String] = []
 
     mutating func run() throws {
         hashDeterministically()
@@ -103,8 +105,8 @@ struct Simulate: ParsableCommand {
         print("| mutant | seed | rule | statements | seconds |")
         print("|---|---|---|---|---|")
         var missed: [String] = []
-        for name in Simulator.mutants {
-            _ = Simulator.mutate(name)
+        for name in names.isEmpty ? Simulator.mutants : names {
+            guard Simulator.mutate(name) else { throw ValidationError("no such mutant: \(name)") }
             let began = now
             var seed = from
             var sum = Figures()

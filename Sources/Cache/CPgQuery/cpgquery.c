@@ -58,6 +58,9 @@ bool pgcache_push_children(PgNodeStack *stack, Node *node)
     case T_IndexElem:
         pgcache_push(stack, ((IndexElem *) node)->expr);
         return true;
+    case T_ReturnStmt:
+        pgcache_push(stack, ((ReturnStmt *) node)->returnval);
+        return true;
     case T_Alias: case T_RangeVar: case T_GroupingFunc: case T_SubLink: case T_CaseExpr:
     case T_RowExpr: case T_CoalesceExpr: case T_MinMaxExpr: case T_XmlExpr: case T_NullTest:
     case T_BooleanTest: case T_JoinExpr: case T_IntoClause: case T_List: case T_InsertStmt:

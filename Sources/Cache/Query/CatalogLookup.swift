@@ -24,7 +24,7 @@ public enum RelationLookup: Equatable, Sendable {
 }
 
 /// One function of the origin, one of possibly several of the same name (pg_proc).
-public struct FunctionFact: Equatable, Sendable {
+public struct FunctionFact: Sendable {
     public var oid: OID
     public var schema: String
     /// pg_proc.provolatile: `i`mmutable, `s`table or `v`olatile.
@@ -32,6 +32,8 @@ public struct FunctionFact: Equatable, Sendable {
     public var isAggregate: Bool
     public var isWindow: Bool
     public var returnsSet: Bool
+    /// What it does, if it is a function of users' that can be read.
+    public var body: FunctionBody?
 
     /// PostgreSQL brought it: its body is known to do what the manual says.
     public var isBuiltIn: Bool { oid.isBuiltIn }
@@ -67,7 +69,27 @@ public protocol CatalogLookup {
     /// Casts count as operators of every name: where a cast between two types of PostgreSQL's own
     /// exists that PostgreSQL did not bring (pg_cast), this is true for all names.
     func hasUserOperator(named name: String) -> Bool
-    /// Any type of that name that PostgreSQL did not bring, in any schema: base types, enums, domains,
-    /// ranges, row types of relations, and arrays of them (`_name`).
+    /// Any type of that name that PostgreSQL did not bring, in any schema: base types, domains,
+    /// ranges, row types of relations, and arrays of them (`_name`). Not enums, which run nobody's code.
     func isUserType(named name: String) -> Bool
+    /// Any enum of that name, or array of one.
+    func isEnum(named name: String) -> Bool
+    /// Text search that would run code which PostgreSQL did not bring, in any schema.
+    var foreignTextSearch: ForeignTextSearch { get }
+}
+
+extension CatalogLookup {
+    public func isEnum(named name: String) -> Bool { false }
+    public var foreignTextSearch: ForeignTextSearch { [] }
+}
+
+/// Parsers and dictionary templates are code in C; extensions bring some.
+public struct ForeignTextSearch: OptionSet, Sendable {
+    public let rawValue: UInt8
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    /// A configuration uses some.
+    public static let configurations = ForeignTextSearch(rawValue: 1)
+    /// A dictionary is some.
+    public static let dictionaries = ForeignTextSearch(rawValue: 2)
 }

@@ -15,17 +15,8 @@ public enum ForwardReason: String, CaseIterable, Sendable {
     case locking
     case dataModifyingCTE = "data_modifying_cte"
     case selectInto = "select_into"
-    case subquery
-    case setOperation = "set_operation"
-    case commonTableExpression = "common_table_expression"
-    case joinKind = "join_kind"
     case tableSample = "table_sample"
-    case rangeFunction = "range_function"
-    case lateral
-    case windowFunction = "window_function"
-    case groupingSets = "grouping_sets"
     case systemColumn = "system_column"
-    case wholeRow = "whole_row"
     case timeDependent = "time_dependent"
     case volatileFunction = "volatile_function"
     /// Stable for more than the session's settings, which are all that the key holds.

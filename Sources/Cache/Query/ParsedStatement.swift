@@ -28,6 +28,7 @@ public struct ParsedStatement: Equatable, Sendable {
     public var settingChange = SettingChange.none
     /// Prepared statements that it drops by their SQL names.
     public var deallocation = Deallocation.none
+    public var explainCall = ExplainCall.none
 
     /// DEALLOCATE, and what includes it.
     public enum Deallocation: Equatable, Sendable {
@@ -58,12 +59,15 @@ public struct Mentions: Equatable, Sendable {
     /// What follows a dot: `t.name` calls the function `name` where `t` has no such column
     /// (manual, 8.16.5).
     public internal(set) var fields: Set<String> = []
+    /// The same behind a value: `(value).name`.
+    public internal(set) var valueFields: Set<String> = []
     /// There is more in the statement than is listed here.
     public internal(set) var isIncomplete = false
 
     /// Nothing in the statement is looked up.
     var isEmpty: Bool {
-        relations.isEmpty && calls.isEmpty && operators.isEmpty && types.isEmpty && fields.isEmpty && !isIncomplete
+        relations.isEmpty && calls.isEmpty && operators.isEmpty && types.isEmpty && fields.isEmpty
+            && valueFields.isEmpty && !isIncomplete
     }
 
     static let namesMax = 256
@@ -80,6 +84,9 @@ public struct Mentions: Equatable, Sendable {
     mutating func add(field: String) {
         if fields.count < Self.namesMax { fields.insert(field) } else { isIncomplete = true }
     }
+    mutating func add(valueField field: String) {
+        if valueFields.count < Self.namesMax { valueFields.insert(field) } else { isIncomplete = true }
+    }
     mutating func add(type: ParsedTypeName) {
         if types.count < Self.namesMax { types.insert(type) } else { isIncomplete = true }
     }
@@ -90,9 +97,6 @@ public struct ParsedCall: Hashable, Sendable {
     public var schema: String?
     public var name: String
     public var argumentCount: Int
-    /// Of a call with one argument, which is a cast when its name is a type's (manual, 10.3); of
-    /// `timezone`, which AT TIME ZONE calls, the value that is moved.
-    public var argument: ValueSource?
     /// The constant that `current_setting` is called with, in lower case.
     public var setting: String?
 }
@@ -109,112 +113,39 @@ public struct ParsedColumn: Hashable, Sendable {
     public var schema: String?
     public var relation: String?
     public var name: String
-    /// In ORDER BY, GROUP BY or DISTINCT ON by itself, where the name of an output column will do.
-    public var mayBeOutput = false
+    /// The level whose text it is in: position in `ParsedSelect.levels`.
+    public var level = 0
+
+    func moved(to level: Int) -> ParsedColumn {
+        ParsedColumn(schema: schema, relation: relation, name: name, level: level)
+    }
 }
 
 /// Where the value comes from that a cast turns into another type.
-public enum ValueSource: Hashable, Sendable {
+public indirect enum ValueSource: Hashable, Sendable {
     case constant
     case parameter
     case column(ParsedColumn)
     /// A date or timestamp for certain, by a cast or by a function that returns nothing else.
     case dateTime
+    /// The result of arithmetic: whatever it is, it was not read from a text.
+    case computed
+    /// The value of one of these.
+    case oneOf([ValueSource])
     case other
+
+    func map(_ change: (ParsedColumn) -> ParsedColumn) -> ValueSource {
+        switch self {
+        case .column(let column): .column(change(column))
+        case .oneOf(let sources): .oneOf(sources.map { $0.map(change) })
+        case .constant, .parameter, .dateTime, .computed, .other: self
+        }
+    }
 }
 
+/// A cast, or a call with one argument, which is a cast when its name is a type's (manual, 10.3); of `timezone`, which
+/// AT TIME ZONE calls, the value that is moved.
 public struct ParsedCast: Hashable, Sendable {
     public var type: ParsedTypeName
     public var source: ValueSource
-}
-
-/// A SELECT whose grammar is cacheable; its names are not resolved.
-public struct ParsedSelect: Equatable, Sendable {
-    public enum JoinKind: Equatable, Sendable { case inner, left }
-
-    /// One relation of FROM.
-    public struct Source: Equatable, Sendable {
-        public var name: RelationName
-        public var alias: String?
-        /// The joins it is in, the outermost first.
-        public var path: [Step]
-    }
-    public struct Step: Equatable, Sendable {
-        /// Position in `joins`.
-        public var join: Int
-        public var isRightArm: Bool
-    }
-    /// Where a condition stands.
-    public enum Scope: Hashable, Sendable {
-        case whole
-        case on(Int)
-    }
-    /// One conjunct of WHERE or ON that restricts a single column.
-    public struct Condition: Equatable, Sendable {
-        public var scope: Scope
-        public var column: ParsedColumn
-        public var test: Test
-    }
-    public enum Test: Equatable, Sendable {
-        /// Equal to one of them; never empty.
-        case among([Operand])
-        case range(lower: Bound?, upper: Bound?)
-        case isNull
-        case isNotNull
-        /// A boolean column, tested for this value.
-        case truth(Bool)
-    }
-    public struct Bound: Equatable, Sendable {
-        public var operand: Operand
-        public var isInclusive: Bool
-    }
-    public struct Operand: Equatable, Sendable {
-        public enum Literal: Equatable, Sendable {
-            case integer(Int64)
-            case string([UInt8])
-            case boolean(Bool)
-            case parameter(Int)
-        }
-        public var literal: Literal
-        public var cast: ParsedTypeName?
-    }
-    /// One conjunct `column = column`.
-    public struct Equality: Equatable, Sendable {
-        public var scope: Scope
-        public var left: ParsedColumn
-        public var right: ParsedColumn
-    }
-
-    public internal(set) var sources: [Source] = []
-    public internal(set) var joins: [JoinKind] = []
-    /// Columns named by USING.
-    public internal(set) var usingColumns: Set<String> = []
-    public internal(set) var hasNaturalJoin = false
-    public internal(set) var conditions: [Condition] = []
-    public internal(set) var equalities: [Equality] = []
-    /// Every column that the statement names.
-    public internal(set) var columns: Set<ParsedColumn> = []
-    /// Relations whose columns are all taken (`t.*`).
-    public internal(set) var starred: Set<ParsedColumn> = []
-    public internal(set) var outputNames: Set<String> = []
-    public internal(set) var casts: Set<ParsedCast> = []
-    /// How often each `$n` occurs.
-    public internal(set) var parameterUses: [Int: Int] = [:]
-    public internal(set) var hasLimit = false
-    /// GROUP BY, HAVING or DISTINCT: rows of the result are not rows of a relation.
-    public internal(set) var hasGrouping = false
-    public internal(set) var mentions = Mentions()
-    /// The settings that it depends on by its text alone [K1].
-    var classes: SettingClasses = []
-
-    public var parameterCount: Int { parameterUses.keys.max() ?? 0 }
-
-    /// More relations, or joins around one, are forwarded.
-    static let sourcesMax = 64
-    /// Longer lists do not constrain.
-    static let operandsMax = 1024
-    /// Further conjuncts do not constrain.
-    static let conditionsMax = 256
-    /// More distinct columns or casts are forwarded.
-    static let namesMax = 4096
 }

@@ -7,11 +7,14 @@ import PGProtocol
 /// through that use [I1]. Fewer constraints are always safe.
 public final class ResolvedQuery: Sendable {
     public let uses: [RelationUse]
-    /// The objects a role needs rights on: EXECUTE on these functions [P1]. SELECT on each used
-    /// relation, and USAGE on its schema, go without saying.
+    /// The functions on which a role needs EXECUTE, and USAGE on their schemas [P1].
     public let functions: [OID]
-    /// One use, no LIMIT or OFFSET, no aggregate, GROUP BY, DISTINCT or set-returning function, and every
-    /// row of the result is one row of the relation: an entry may be indexed by the keys it holds [I2].
+    /// The relations that somebody needs SELECT on, and USAGE on their schemas [P1]. Not the same as `uses`: a view
+    /// needs its own, and its owner those of what it reads; for a partitioned table its own are enough.
+    public let rights: [RightsNeed]
+    /// All uses are of one relation in FROM, no LIMIT or OFFSET, no aggregate, GROUP BY, DISTINCT or set-returning
+    /// function, and every row of the result is one row of the relation: an entry may be indexed by the keys it holds
+    /// [I2].
     public let isRowForRow: Bool
     /// Number of parameters, highest `$n`.
     public let parameterCount: Int
@@ -19,11 +22,17 @@ public final class ResolvedQuery: Sendable {
     public let columns: Set<ColumnName>
     /// The settings that the answer depends on [K1].
     public let classes: SettingClasses
+    /// Functions of users are called, which may have been computed under the settings that a prepared statement was
+    /// planned under.
+    public let callsBodies: Bool
 
     public init(
         uses: [RelationUse], functions: [OID], isRowForRow: Bool, parameterCount: Int,
-        columns: Set<ColumnName> = [], classes: SettingClasses = [.all, .custom]
+        columns: Set<ColumnName> = [], rights: [RightsNeed]? = nil, classes: SettingClasses = [.all, .custom],
+        callsBodies: Bool = false
     ) {
+        self.callsBodies = callsBodies
+        self.rights = rights ?? [RightsNeed(role: nil, relations: Set(uses.map(\.relation)), columns: columns)]
         self.columns = columns
         self.classes = classes
         self.uses = uses
@@ -33,21 +42,50 @@ public final class ResolvedQuery: Sendable {
     }
 }
 
+extension ResolvedQuery {
+    /// Whether the names of a text mean what they mean elsewhere: the same relations, views and functions. Two views
+    /// over one table are told apart by the rights that they need.
+    func meansTheSame(as other: ResolvedQuery) -> Bool {
+        uses.map(\.relation) == other.uses.map(\.relation) && functions == other.functions && rights == other.rights
+            && columns == other.columns
+    }
+}
+
+/// What one role needs to be allowed to read.
+public struct RightsNeed: Hashable, Sendable {
+    /// The owner of a view, by name; nil for whoever runs the statement.
+    public var role: String?
+    public var relations: Set<OID>
+    /// Columns that are named; of a relation without any, SELECT on some column is enough.
+    public var columns: Set<ColumnName>
+
+    public init(role: String?, relations: Set<OID>, columns: Set<ColumnName>) {
+        self.role = role
+        self.relations = relations
+        self.columns = columns
+    }
+}
+
 /// A column of a relation, by pg_attribute's numbers.
 public struct ColumnName: Hashable, Sendable {
     public var relation: OID
     public var number: Int16
 }
 
-/// One appearance of a relation in FROM.
+/// One appearance of a relation in FROM, or one of the alternatives of an OR that restricts it: a row matters if it
+/// satisfies any of the uses.
 public struct RelationUse: Equatable, Sendable {
     public var relation: OID
     /// All of them hold for a row that matters (a conjunction).
     public var constraints: [Constraint]
+    /// Positions in `Relation.columns` of all that the answer could depend on: a change that leaves them as they were
+    /// does not alter it. Nil for every column, and for rows that are counted or ordered by their places.
+    public var reads: Set<Int>?
 
-    public init(relation: OID, constraints: [Constraint]) {
+    public init(relation: OID, constraints: [Constraint], reads: Set<Int>? = nil) {
         self.relation = relation
         self.constraints = constraints
+        self.reads = reads
     }
 }
 
@@ -63,6 +101,12 @@ public struct Constraint: Equatable, Sendable {
         case among([Operand])
         /// Between these bounds, each optional: `<`, `<=`, `>`, `>=`, BETWEEN.
         case range(lower: Bound?, upper: Bound?)
+        /// Between these two, whichever is the lower: BETWEEN SYMMETRIC.
+        case symmetric(Operand, Operand)
+        /// Equal to an element of the array `$n`, from 1, whose elements are certain to be comparable: = ANY.
+        case elements(Int)
+        /// LIKE this pattern, with the backslash as its escape character.
+        case like(Operand)
         case isNull
         case isNotNull
     }
@@ -76,6 +120,8 @@ public struct Constraint: Equatable, Sendable {
     }
     public enum Operand: Equatable, Sendable {
         case constant(Value)
+        /// The same, of a constant that was not read as the column's values are: a date beside a timestamp, an array.
+        case promoted(Value)
         /// `$n`, from 1. Its type is certain to be comparable with the column as `kind` says; `type` is what
         /// the binary format would carry: an integer's width is that of the value itself (2, 4 or 8 bytes).
         case parameter(Int)

@@ -1,93 +1,118 @@
 import PGProtocol
 
-/// Binds the columns of a SELECT to the relations in its FROM.
+/// Binds the names of a SELECT to the relations that it reads.
 ///
-/// Follows PostgreSQL's scoping only as far as it is unambiguous; a name that could mean anything
-/// else than one column of one relation is not resolved, and the statement is forwarded.
-/// Lives for one resolution. Its calls come in the order in which they stand here.
+/// What is read is found by name alone and may be more than what PostgreSQL would read (see `SelectNames`); what the
+/// statement must not depend on [C1] is looked for in all of it. Lives for one resolution. Its calls come in the order
+/// in which they stand here.
 struct SelectResolver {
-    /// A column of one of the sources.
-    struct Place: Hashable {
-        var source: Int
-        var column: Int
-    }
-    private enum Found {
-        case one(Place)
-        /// One of these, or a merger of them (USING, NATURAL).
-        case merged([Place])
-        /// The name of an output column, which is an expression of its own.
-        case output
-        case failed(ForwardReason)
-    }
+    typealias Place = SelectNames.Place
 
-    let select: ParsedSelect
-    private let named: [RelationName: Relation]
+    let expansion: ViewExpansion
+    var select: ParsedSelect { expansion.select }
+    var relations: [Relation?] { expansion.relations }
+    /// Of the statement and of its views.
+    private let mentions: [Mentions]
     let declaredTypes: [OID]
-    /// Those of `select.sources`, in the same order.
-    private(set) var relations: [Relation] = []
+    let names: SelectNames
+    let tree: JoinTree
+    let results: SelectResults
     /// `t.name` was no column: it may be a call of a function.
     private(set) var mayCallField = false
-    /// Every column that the statement names, by `*` included.
+    /// Such names that are calls, if there are functions of the name.
+    private(set) var calledFields: Set<String> = []
+    /// Every column of a table or view that the statement names, by `*` included.
     private var namedColumns: Set<Place> = []
+    /// Those of them that could be in an expression.
+    private var compared: Set<Place> = []
+    private var classes: SettingClasses
 
-    init(select: ParsedSelect, relations: [RelationName: Relation], declaredTypes: [OID]) {
-        self.select = select
-        self.named = relations
+    /// `reshaping`: see `JoinTree`.
+    init(_ expansion: ViewExpansion, mentions: [Mentions], declaredTypes: [OID], reshaping: Set<String>) {
+        self.expansion = expansion
+        self.mentions = mentions
         self.declaredTypes = declaredTypes
+        names = SelectNames(select: expansion.select, relations: expansion.relations)
+        tree = JoinTree(expansion.select, reshaping: reshaping)
+        results = SelectResults(names, isMerged: tree.isMerged)
+        classes = expansion.select.classes
     }
 
-    mutating func findRelations(_ allows: (Relation) -> Bool) -> ForwardReason? {
-        var names: Set<String> = []
-        for source in select.sources {
-            guard let relation = named[source.name] else { return .unknownRelation }
-            if let reason = relation.forwardReason { return reason }
-            if !allows(relation) { return .notAllowed }
-            guard names.insert(source.alias ?? source.name.name).inserted else {
-                return .unresolvedColumn
-            }
-            relations.append(relation)
-        }
-        return relations.isEmpty ? .noRelation : nil
-    }
+    // MARK: What is read
 
-    mutating func findColumns() -> ForwardReason? {
+    mutating func findColumns(_ isFunction: (String) -> Bool) -> ForwardReason? {
+        let outputs = OutputNames(select)
         for column in select.columns {
-            let places: [Place]
-            switch find(column) {
-            case .failed(let reason):
-                if column.relation != nil, reason == .unresolvedColumn { mayCallField = true }
-                return reason
-            case .output: places = []
-            case .one(let place): places = [place]
-            case .merged(let several): places = several
+            if let reason = findColumn(column, outputs, isFunction) { return reason }
+        }
+        for star in select.stars {
+            let sources = names.sources(under: star)
+            if sources.isEmpty { return .unresolvedColumn }
+            for source in sources { namedColumns.formUnion(places(in: source)) }
+        }
+        for join in select.joins.indices { compared.formUnion(mergedColumns(of: join)) }
+        namedColumns.formUnion(compared)
+        return hasTimeWithZone() ? .timeDependent : nil
+    }
+
+    /// Conversions to and from timetz look at today's daylight saving time. A `*` at the top converts nothing.
+    private func hasTimeWithZone() -> Bool {
+        (select.levels.count == 1 ? compared : namedColumns).contains {
+            names.column(at: $0).map { DateTimeText.timeWithZoneTypes.contains($0.type) } ?? false
+        }
+    }
+
+    private mutating func findColumn(
+        _ column: ParsedColumn, _ outputs: OutputNames, _ isFunction: (String) -> Bool
+    ) -> ForwardReason? {
+        let reach = names.reach(column, results)
+        compared.formUnion(reach.places)
+        if column.relation == nil {
+            if !reach.named.isEmpty {  // a row as one value
+                for source in reach.named { compared.formUnion(places(in: source)) }
+                classes.formUnion(.all)
             }
-            namedColumns.formUnion(places)
-            // Conversions to and from timetz look at today's daylight saving time.
-            if places.contains(where: { DateTimeText.timeWithZoneTypes.contains(type(of: $0)) }) {
-                return .timeDependent
-            }
+            if reach.hasTable, Self.isSystem(column.name) { return .systemColumn }
+            let isKnown = !reach.places.isEmpty || !reach.named.isEmpty || reach.mayBeElsewhere
+                || outputs.contain(column)
+            return isKnown ? nil : .unresolvedColumn
         }
-        for star in select.starred {
-            guard star.relation != nil else {
-                namedColumns.formUnion(relations.indices.flatMap { places(in: $0) })
-                continue
-            }
-            guard let source = source(of: star) else { return .unresolvedColumn }
-            namedColumns.formUnion(places(in: source))
+        if reach.isUnsure, reach.hasTable, Self.isSystem(column.name) { return .systemColumn }
+        if !reach.named.isEmpty, !reach.isUnsure { return nil }
+        if !reach.named.isEmpty, isFunction(column.name) {
+            calledFields.insert(column.name)
+            for source in reach.named { compared.formUnion(places(in: source)) }
+            return nil
         }
-        let implied = relations.indices.flatMap { places(in: $0) }.filter {
-            select.hasNaturalJoin || select.usingColumns.contains(column(at: $0).name)
-        }
-        if implied.contains(where: { DateTimeText.timeWithZoneTypes.contains(type(of: $0)) }) {
-            return .timeDependent
-        }
-        namedColumns.formUnion(implied)
-        return nil
+        if !reach.places.isEmpty || reach.mayBeElsewhere { return nil }
+        mayCallField = true
+        return .unresolvedColumn
     }
 
     private func places(in source: Int) -> [Place] {
-        relations[source].columns.indices.map { Place(source: source, column: $0) }
+        relations[source]?.columns.indices.map { Place(source: source, column: $0) } ?? []
     }
+
+    /// The columns that USING and NATURAL compare.
+    private func mergedColumns(of join: Int) -> [Place] {
+        let facts = select.joins[join]
+        guard facts.isNatural || !facts.using.isEmpty else { return [] }
+        let below = names.visible(in: facts.level, .on(join))
+        if facts.isNatural { return below.flatMap { places(in: $0) } }
+        return below.flatMap { source in
+            facts.using.compactMap { name in
+                guard case .column(let column) = names.holding(source, name, results) else { return nil }
+                return Place(source: source, column: column)
+            }
+        }
+    }
+
+    /// Manual, 5.5 System Columns.
+    private static func isSystem(_ name: String) -> Bool {
+        ["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"].contains(name)
+    }
+
+    // MARK: What an answer must not depend on
 
     /// Declared types whose values mean something else next time, or are not PostgreSQL's own.
     func checkParameters() -> ForwardReason? {
@@ -102,17 +127,16 @@ struct SelectResolver {
     /// Casts, and calls that are casts, whose text could mean another moment next time [C1].
     func checkCasts() -> ForwardReason? {
         for cast in select.casts {
-            if let reason = reason(cast.type.name, cast.source) { return reason }
-        }
-        for call in select.mentions.calls {
-            guard let argument = call.argument else { continue }
-            if call.name == "timezone" {
-                if !isMoment(argument) { return .timeDependent }
-            } else if let reason = reason(call.name, argument) {
+            if cast.type.name == "timezone" {
+                if !isMoment(cast.source) { return .timeDependent }
+            } else if let reason = reason(cast.type.name, cast.source) {
                 return reason
             }
         }
-        for type in select.mentions.types {
+        for field in calledFields.sorted() {
+            if let reason = reason(field, .other) { return reason }
+        }
+        for type in mentions.flatMap(\.types) {
             let name = Self.element(type.name)
             if Volatility.catalogTypes.contains(name) { return .catalogDependent }
             if name == "xml" { return .unsupportedExpression }
@@ -123,11 +147,11 @@ struct SelectResolver {
     /// Not a time without a date, which AT TIME ZONE moves by today's daylight saving time.
     private func isMoment(_ source: ValueSource) -> Bool {
         switch source {
-        case .constant, .dateTime: return true
-        case .parameter, .other: return false
+        case .constant, .dateTime: true
+        case .parameter, .computed, .other: false
+        case .oneOf(let sources): sources.allSatisfy { isMoment($0) }
         case .column(let name):
-            guard let place = place(of: name) else { return false }
-            return DateTimeText.momentTypes.contains(type(of: place))
+            names.types(of: name, results)?.allSatisfy { DateTimeText.momentTypes.contains($0) } ?? false
         }
     }
 
@@ -141,100 +165,141 @@ struct SelectResolver {
         guard DateTimeText.types.contains(type) else { return nil }
         if type == "timetz" { return .timeDependent }
         switch source {
-        case .constant, .parameter, .dateTime: return nil
+        case .constant, .parameter, .dateTime, .computed: return nil
+        case .oneOf(let sources): return sources.lazy.compactMap { self.reason(type, $0) }.first
         case .other: return .timeDependent
         case .column(let column):
-            let places: [Place]
-            switch find(column) {
-            case .one(let place): places = [place]
-            case .merged(let several): places = several
-            case .output, .failed: return .timeDependent
-            }
-            let isDateTime = places.allSatisfy {
-                DateTimeText.columnTypes.contains(self.type(of: $0))
-            }
+            let types = names.types(of: column, results)
+            let isDateTime = types?.allSatisfy { DateTimeText.columnTypes.contains($0) } ?? false
             return isDateTime ? nil : .timeDependent
         }
     }
 
-    func query(functions: [OID], _ hasAggregate: Bool) -> ResolvedQuery {
-        let constraints = ConstraintReader(resolver: self).constraints()
-        let uses = relations.indices.map {
-            RelationUse(relation: relations[$0].oid, constraints: constraints[$0])
+    // MARK: The result
+
+    /// `isReshaped`: some call makes rows of the result that are not rows of a relation.
+    func query(functions: [OID], isReshaped: Bool) -> Result<ResolvedQuery, ForwardReason> {
+        let reader = ConstraintReader(resolver: self)
+        let constraints = reader.constraints()
+        let conjunctions = reader.conjunctions(constraints)
+        var uses: [RelationUse] = []
+        for (source, relation) in relations.enumerated() {
+            guard let relation, relation.view == nil else { continue }
+            let isMany = conjunctions[source].count * (relation.descendants.count + 1) > Self.alternativesMax
+            for conjunction in isMany ? [constraints[source]] : conjunctions[source] {
+                let own = RelationUse(
+                    relation: relation.oid, constraints: conjunction, reads: reads(source, relation, conjunction))
+                uses += Descendants.uses(of: relation, isOnly: select.sources[source].isOnly, own)
+            }
+            guard uses.count <= Self.usesMax else { return .failure(.tooDeep) }
         }
-        return ResolvedQuery(
-            uses: uses, functions: functions,
-            isRowForRow: uses.count == 1 && !select.hasLimit && !select.hasGrouping && !hasAggregate,
-            parameterCount: select.parameterCount,
-            columns: Set(
-                namedColumns.map {
-                    ColumnName(relation: relations[$0.source].oid, number: column(at: $0).number)
-                }), classes: classes())
+        if uses.isEmpty { return .failure(.noRelation) }
+        let level = select.levels[0]
+        let isOne = select.levels.count == 1 && select.sources.count == 1
+            && uses.allSatisfy { $0.relation == relations[0]?.oid }
+        return .success(
+            ResolvedQuery(
+                uses: uses, functions: functions,
+                isRowForRow: isOne && !level.hasLimit && !level.hasGrouping && !level.hasWindow && !isReshaped,
+                parameterCount: select.parameterCount, columns: columns(of: 0), rights: rights(),
+                classes: allClasses()))
+    }
+
+    /// Leaves of partitioned tables count.
+    private static let usesMax = 4096
+    /// Of one source, for an OR to constrain it.
+    private static let alternativesMax = 1024
+
+    /// Positions of what is named and of what is tested; nil if a change of another column could matter.
+    private func reads(_ source: Int, _ relation: Relation, _ constraints: [Constraint]) -> Set<Int>? {
+        var positions = Set(constraints.map(\.column))
+        for place in namedColumns where place.source == source { positions.insert(place.column) }
+        // Which columns a generated one is made of is not known, and it is not in the stream [C2].
+        return positions.contains { relation.columns[$0].isGenerated } ? nil : positions
+    }
+
+    private func rights() -> [RightsNeed] {
+        expansion.roles.indices.map { reader in
+            var relations: Set<OID> = []
+            for (source, relation) in self.relations.enumerated() where isRead(source, by: reader) {
+                if let relation { relations.insert(relation.oid) }
+            }
+            return RightsNeed(role: expansion.roles[reader], relations: relations, columns: columns(of: reader))
+        }
+    }
+
+    private func isRead(_ source: Int, by reader: Int) -> Bool {
+        expansion.readers[select.sources[source].level] == reader
+    }
+
+    private func columns(of reader: Int) -> Set<ColumnName> {
+        var columns: Set<ColumnName> = []
+        for place in namedColumns where isRead(place.source, by: reader) {
+            guard let relation = relations[place.source], let column = names.column(at: place) else { continue }
+            columns.insert(ColumnName(relation: relation.oid, number: column.number))
+        }
+        return columns
     }
 
     /// The settings that the answer depends on [K1].
-    private func classes() -> SettingClasses {
-        var classes = select.classes
-        for place in namedColumns { classes.formUnion(.ofType(column(at: place).baseType)) }
-        for type in select.mentions.types { classes.formUnion(.ofType(named: type)) }
-        for call in select.mentions.calls { classes.formUnion(.ofFunction(call.name)) }
-        for type in declaredTypes where type.value != 0 { classes.formUnion(.ofType(type)) }
-        if !select.mentions.operators.allSatisfy({ SettingClasses.isPlain(operator: $0) }) {
-            classes.formUnion(.all)
+    private func allClasses() -> SettingClasses {
+        var classes = self.classes
+        for place in namedColumns {
+            if let column = names.column(at: place) { classes.formUnion(.ofType(column.baseType)) }
         }
+        for mentions in mentions {
+            for type in mentions.types { classes.formUnion(.ofType(named: type)) }
+            for call in mentions.calls { classes.formUnion(.ofFunction(call.name)) }
+            for name in mentions.operators { classes.formUnion(.ofOperator(name)) }
+        }
+        for field in calledFields { classes.formUnion(.ofFunction(field)) }
+        for type in declaredTypes where type.value != 0 { classes.formUnion(.ofType(type)) }
         return classes
     }
 
-    // MARK: Names
+    // MARK: Constraints
 
-    /// The one place that a column can mean.
-    func place(of column: ParsedColumn) -> Place? {
-        if case .one(let place) = find(column) { place } else { nil }
-    }
-
-    func column(at place: Place) -> Column { relations[place.source].columns[place.column] }
-
-    private func type(of place: Place) -> OID { column(at: place).type }
-
-    private func find(_ name: ParsedColumn) -> Found {
-        if name.relation != nil {
-            guard let source = source(of: name) else { return .failed(.unresolvedColumn) }
-            if let place = place(named: name.name, in: source) { return .one(place) }
-            return .failed(Self.isSystem(name.name) ? .systemColumn : .unresolvedColumn)
-        }
-        let isOutput = name.mayBeOutput && select.outputNames.contains(name.name)
-        let places = relations.indices.compactMap { place(named: name.name, in: $0) }
-        if isOutput { return places.isEmpty ? .output : .merged(places) }
-        switch places.count {
-        case 1: return .one(places[0])
-        case 0:
-            if Self.isSystem(name.name) { return .failed(.systemColumn) }
-            let isRelation = select.sources.contains { ($0.alias ?? $0.name.name) == name.name }
-            return .failed(isRelation ? .wholeRow : .unresolvedColumn)
-        default:
-            let isMerged = select.hasNaturalJoin || select.usingColumns.contains(name.name)
-            return isMerged ? .merged(places) : .failed(.unresolvedColumn)
+    /// The column of a table whose value a column has in the rows of a condition's level.
+    func place(of column: ParsedColumn, in scope: ParsedSelect.Scope) -> Place? {
+        names.certain(column, scope, results).flatMap {
+            results.entry($0.holding, $0.source, names, tree.isMerged).base
         }
     }
 
-    private func source(of name: ParsedColumn) -> Int? {
-        select.sources.indices.first { index in
-            let source = select.sources[index]
-            guard let schema = name.schema else {
-                return (source.alias ?? source.name.name) == name.relation
+    /// The same for a column that USING names, in one arm of its join.
+    func place(of name: String, inArmOf join: Int, isRight: Bool) -> Place? {
+        let arm = names.arm(
+            of: join, isRight: isRight, among: names.visible(in: select.joins[join].level, .on(join)))
+        return names.merged(name, arm, results).flatMap {
+            results.entry($0.holding, $0.source, names, tree.isMerged).base
+        }
+    }
+
+    /// A column whose type is that of a column.
+    func typedColumn(of column: ParsedColumn, in scope: ParsedSelect.Scope) -> Column? {
+        names.certain(column, scope, results).flatMap {
+            results.entry($0.holding, $0.source, names, tree.isMerged).typed
+        }.flatMap { names.column(at: $0) }
+    }
+}
+
+/// What the columns of the levels' results are called, by which ORDER BY and GROUP BY may name them.
+private struct OutputNames {
+    private var given: Set<String> = []
+    /// Those that are nothing but a column of this name.
+    private var plain: [String: Set<Int>] = [:]
+
+    init(_ select: ParsedSelect) {
+        for (level, facts) in select.levels.enumerated() {
+            for output in facts.outputs {
+                guard let name = output.name else { continue }
+                if output.column?.name == name { plain[name, default: []].insert(level) } else { given.insert(name) }
             }
-            return source.alias == nil && source.name.name == name.relation
-                && relations[index].schema == schema
         }
     }
 
-    private func place(named name: String, in source: Int) -> Place? {
-        relations[source].columns.firstIndex { $0.name == name }
-            .map { Place(source: source, column: $0) }
-    }
-
-    /// Manual, 5.5 System Columns.
-    private static func isSystem(_ name: String) -> Bool {
-        ["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"].contains(name)
+    /// A column in the list of its own level does not make itself known.
+    func contain(_ column: ParsedColumn) -> Bool {
+        given.contains(column.name) || plain[column.name]?.contains { $0 != column.level } ?? false
     }
 }

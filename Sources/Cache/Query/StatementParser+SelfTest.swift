@@ -25,9 +25,9 @@ extension StatementParser {
         func tests(_ select: ParsedSelect) -> [ParsedSelect.Test] { select.conditions.map(\.test) }
         return [
             select("select x.a from s.t x left join u on u.b = x.b where x.c = $3 limit 1") {
-                $0.sources.map(\.name) == [
-                    RelationName(schema: "s", name: "t"), RelationName(schema: nil, name: "u"),
-                ] && $0.sources[0].alias == "x" && $0.joins == [.left] && $0.hasLimit
+                $0.sources.map(\.content) == [
+                    .relation(RelationName(schema: "s", name: "t")), .relation(RelationName(schema: nil, name: "u")),
+                ] && $0.sources.map(\.name) == ["x", "u"] && $0.joins.map(\.kind) == [.left] && $0.levels[0].hasLimit
                     && $0.equalities.count == 1 && $0.parameterUses == [3: 1]
                     && tests($0) == [.among([Operand(literal: .parameter(3), cast: nil)])]
             },
@@ -53,17 +53,23 @@ extension StatementParser {
                 tests($0) == [.isNull, .isNotNull, .truth(true), .truth(false)]
             },
             select("select f(a, 2, 'x') filter (where b), c::varchar(3)[] as d from t group by 1") {
-                $0.mentions.calls.map(\.argumentCount) == [3] && $0.hasGrouping && !$0.hasLimit
-                    && $0.outputNames == ["f", "d"]
-                    && $0.mentions.types == [
+                $0.levels[0].calls == ["f"] && $0.levels[0].hasGrouping && !$0.levels[0].hasLimit
+                    && $0.levels[0].outputs.map(\.name) == ["f", "d"]
+                    && $0.casts.map(\.type) == [
                         ParsedTypeName(
                             schema: "pg_catalog", name: "varchar", isArray: true, hasModifier: true)
                     ]
             },
-            ("select sum(a) over (order by b) from t", { $0.body == .forward(.windowFunction) }),
+            select("select sum(a) over (order by b) from t") { $0.levels[0].hasWindow },
+            select("with x as (select a from t) select x.a from x right join lateral f(1) y on true") {
+                $0.sources.map(\.content) == [.derived(1), .opaque, .relation(RelationName(schema: nil, name: "t"))]
+                    && $0.joins.map(\.kind) == [.right]
+            },
             ("select a from t for update", { $0.body == .forward(.locking) }),
             ("select a into b from t", { $0.body == .forward(.selectInto) }),
-            ("select a from t union all select 1", { $0.body == .forward(.setOperation) }),
+            select("select a from t union all select 1") {
+                $0.levels[0].isSetOperation && $0.levels.map(\.parent) == [nil, 0, 0]
+            },
             ("select current_date from t", { $0.body == .forward(.timeDependent) }),
             ("select current_user from t", { $0.body == .forward(.volatileFunction) }),
             ("set local role bob", { $0.effect == .changesSession }),

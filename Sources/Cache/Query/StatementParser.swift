@@ -52,6 +52,7 @@ public enum StatementParser {
         var verb = TransactionVerb.none
         var changes: Set<SettingChange?> = []
         var deallocation = ParsedStatement.Deallocation.none
+        var explainCall = ExplainCall.none
         for statement in statements {
             guard let raw = statement?.cast(to: RawStmt.self, if: T_RawStmt),
                 let tree = raw.pointee.stmt
@@ -62,8 +63,9 @@ public enum StatementParser {
             let change = StatementReader.settingChange(of: tree)
             if change != SettingChange.none { changes.insert(change) }
             deallocation.formUnion(StatementReader.deallocation(of: tree))
-            if statements.count == 1 { verb = StatementReader.verb(of: tree) }
             if statements.count == 1 {
+                verb = StatementReader.verb(of: tree)
+                explainCall = ExplainCall(tree)
                 mentions = read.mentions
                 body = isReadable ? read.body : .forward(.unparsable)
             } else {
@@ -77,6 +79,7 @@ public enum StatementParser {
         parsed.verb = verb
         if changes.count == 1, case .some(.some(let change)) = changes.first { parsed.settingChange = change }
         parsed.deallocation = deallocation
+        parsed.explainCall = explainCall
         return parsed
     }
 
@@ -98,6 +101,7 @@ extension Mentions {
         for name in other.operators { add(operator: name) }
         for type in other.types { add(type: type) }
         for field in other.fields { add(field: field) }
+        for field in other.valueFields { add(valueField: field) }
         if other.isIncomplete { isIncomplete = true }
     }
 }

@@ -14,9 +14,7 @@ enum StatementReader {
     }
 
     static func read(_ tree: NodePointer, text: ByteView) -> Reading {
-        if let clauses = tree.cast(to: SelectStmt.self, if: T_SelectStmt) {
-            return readSelect(tree, clauses, text)
-        }
+        if tree.tag == T_SelectStmt { return readSelect(tree, text) }
         var walker = StatementWalker()
         for part in parts(of: tree) { walker.walk(part) }
         var customSettings = walker.customSettings
@@ -38,22 +36,19 @@ enum StatementReader {
             mentions: mentions)
     }
 
-    private static func readSelect(
-        _ tree: NodePointer, _ clauses: UnsafeMutablePointer<SelectStmt>, _ text: ByteView
-    ) -> Reading {
+    private static func readSelect(_ tree: NodePointer, _ text: ByteView) -> Reading {
         var walker = StatementWalker()
-        if let reason = SelectReader.reason(clauses) { walker.forward(reason) }
-        walker.walk(tree, root: tree)
+        walker.walk(select: tree)
         var effect = walker.effect
         if effect.contains(.changesSchema), mayMakeTemporary(text) {
             effect.insert(.changesSession)  // SELECT INTO TEMP
         }
-        var reader = SelectReader(select: walker.select)
-        let reason = walker.reason ?? reader.read(clauses)
-        if holdsStringSyntax(text) { reader.select.classes.insert(.strings) }
+        var select = walker.reader.select
+        if holdsStringSyntax(text) { select.classes.insert(.strings) }
+        let reason = walker.mentions.relations.isEmpty ? .noRelation : walker.reason
         return Reading(
             effect: effect, customSettings: walker.customSettings,
-            body: reason.map { .forward($0) } ?? .select(reader.select), mentions: walker.mentions)
+            body: reason.map { .forward($0) } ?? .select(select), mentions: walker.mentions)
     }
 
     /// The expressions and queries inside a statement that is not a SELECT.

@@ -5,23 +5,63 @@
 /// no list and therefore forwarded unless it is immutable.
 enum Volatility {
     /// Stable only because their result depends on settings of the session: TimeZone, DateStyle,
-    /// IntervalStyle, extra_float_digits, bytea_output, lc_monetary, lc_numeric, lc_time. All of
-    /// them are in the profile of the key [K1].
-    static let settingsOnly: Set<String> = [
+    /// IntervalStyle, extra_float_digits, bytea_output, lc_monetary, lc_numeric, lc_time, default_text_search_config.
+    /// All of them are in the profile of the key [K1].
+    static let settingsOnly: Set<String> = plainStable.union(comparisonsOfMoments)
+
+    private static let plainStable: Set<String> = [
         // Formatting and parsing under a pattern.
         "to_char", "to_date", "to_number", "to_timestamp",
         // Text of values of any type.
         "concat", "concat_ws", "format", "quote_literal", "quote_nullable", "array_to_string",
         "array_to_json", "row_to_json", "to_json", "to_jsonb", "json_build_array",
         "json_build_object", "jsonb_build_array", "jsonb_build_object",
-        "json_agg", "jsonb_agg", "json_object_agg", "jsonb_object_agg",
+        "json_agg", "jsonb_agg", "json_object_agg", "jsonb_object_agg", "anytextcat", "textanycat",
+        // Text that becomes values; see `buildsRecords`.
+        "json_to_record", "json_to_recordset", "jsonb_to_record", "jsonb_to_recordset",
         // Moments in the session's zone.
-        "date_part", "date_trunc", "extract", "timezone", "make_timestamptz", "overlaps",
-        "date", "time", "timestamp", "timestamptz",
+        "date_part", "date_trunc", "extract", "timezone", "make_timestamptz", "overlaps", "generate_series",
+        "date", "time", "timestamp", "timestamptz", "in_range",
+        "timestamptz_pl_interval", "timestamptz_mi_interval", "interval_pl_timestamptz",
         // The session's currency.
         "money", "numeric",
         // length(bytea, name) reads in an encoding; the other overloads are immutable.
         "length",
+        // The values of an enum, which the poll covers [D1].
+        "enum_first", "enum_last", "enum_range",
+        // Text search under a configuration, by the settings' or by its name.
+        "to_tsvector", "to_tsquery", "plainto_tsquery", "phraseto_tsquery", "websearch_to_tsquery",
+        "json_to_tsvector", "jsonb_to_tsvector", "ts_headline", "ts_match_tq", "ts_match_tt",
+    ]
+
+    /// `date_lt_timestamptz` and its kin.
+    private static let comparisonsOfMoments: Set<String> = {
+        var names: Set<String> = []
+        for pair in [
+            ("date", "timestamptz"), ("timestamp", "timestamptz"), ("timestamptz", "date"),
+            ("timestamptz", "timestamp"),
+        ] {
+            for comparison in ["eq", "ne", "lt", "le", "gt", "ge", "cmp"] {
+                names.insert("\(pair.0)_\(comparison)_\(pair.1)")
+            }
+        }
+        return names
+    }()
+
+    /// They read text as the types of a column definition list, dates and times among them.
+    static let buildsRecords: Set<String> = [
+        "json_to_record", "json_to_recordset", "jsonb_to_record", "jsonb_to_recordset",
+    ]
+
+    /// What text search by this name, of a function or an operator, would run of code that PostgreSQL did not bring.
+    static func textSearch(_ name: String) -> ForeignTextSearch {
+        if name == "ts_lexize" { return .dictionaries }
+        return textSearchNames.contains(name) ? .configurations : []
+    }
+    private static let textSearchNames: Set<String> = [
+        "@@", "@@@", "to_tsvector", "to_tsquery", "plainto_tsquery", "phraseto_tsquery", "websearch_to_tsquery",
+        "json_to_tsvector", "jsonb_to_tsvector", "ts_headline", "ts_match_tq", "ts_match_tt", "ts_parse",
+        "ts_token_type",
     ]
 
     /// Functions of the time of the call.
@@ -42,8 +82,6 @@ enum Volatility {
         ofCatalogs.contains(name) || name.hasPrefix("reg") && name.hasSuffix("send")
     }
     private static let ofCatalogs: Set<String> = [
-        "ts_lexize", "ts_headline", "to_tsvector", "to_tsquery", "plainto_tsquery",
-        "phraseto_tsquery", "websearch_to_tsquery", "json_to_tsvector", "jsonb_to_tsvector",
         "pg_partition_root", "satisfies_hash_partition", "aclinsert", "aclremove", "aclcontains",
         "aclitemeq", "hash_aclitem", "hash_aclitem_extended", "makeaclitem",
     ]
@@ -80,14 +118,15 @@ enum Volatility {
         "pg_drop_", "pg_copy_", "brin_", "gin_",
     ]
 
-    /// Types whose text PostgreSQL looks up in its catalogs, in either direction.
+    /// Types whose text PostgreSQL looks up in its catalogs, in either direction. Not regconfig and regdictionary: the
+    /// poll covers what they name [D1].
     static let catalogTypes: Set<String> = [
         "regproc", "regprocedure", "regoper", "regoperator", "regclass", "regcollation", "regtype",
-        "regrole", "regnamespace", "regconfig", "regdictionary", "aclitem",
+        "regrole", "regnamespace", "aclitem",
     ]
     /// The same by pg_type's numbers, arrays included.
     static let catalogTypeOIDs: Set<UInt32> = [
-        24, 2202, 2203, 2204, 2205, 4191, 2206, 4096, 4089, 3734, 3769, 1033,
-        1008, 2207, 2208, 2209, 2210, 4192, 2211, 4097, 4090, 3735, 3770, 1034,
+        24, 2202, 2203, 2204, 2205, 4191, 2206, 4096, 4089, 1033,
+        1008, 2207, 2208, 2209, 2210, 4192, 2211, 4097, 4090, 1034,
     ]
 }

@@ -19,7 +19,8 @@ struct RootCommand: ParsableCommand {
         abstract: "A caching proxy for PostgreSQL that follows its origin's changes.",
         version: PgcacheVersion.text,
         subcommands: [
-            RunCommand.self, CheckCommand.self, CleanupCommand.self, DemoCommand.self, DemoLoadCommand.self,
+            RunCommand.self, CheckCommand.self, CleanupCommand.self, ExplainCommand.self,
+            DemoCommand.self, DemoLoadCommand.self,
             SettingsCommand.self, VersionCommand.self,
         ],
         defaultSubcommand: RunCommand.self)

@@ -4,7 +4,7 @@ import Testing
 @testable import Cache
 
 /// Constraints against their definition [I1]: a change none of whose images satisfies the
-/// constraints of a use leaves the answer as it was. Random joins over small relations with nulls are
+/// constraints of a use leaves the answer as it was. Random joins with subqueries over small relations with nulls are
 /// executed by the simplest evaluator there could be, before and after such changes.
 @Suite struct ConstraintSoundnessTests {
     private typealias Row = [Int64?]  // columns a and c
@@ -16,28 +16,38 @@ import Testing
         }
     }
 
+    /// The tables that a level can name, and those that it reads.
     private struct Atom {
-        enum Test {
+        indirect enum Test {
             case equal(Int64), less(Int64), among([Int64]), isNull, isNotNull, column(Int, Int)
+            /// EXISTS or NOT EXISTS of this table's rows where all of these hold.
+            case exists(Bool, [Atom])
         }
         var source: Int
         var column: Int
         var test: Test
 
-        var text: String {
-            let name = "x\(source).\(["a", "c"][column])"
+        /// `names`: what the columns of a source are called where the atom stands.
+        func text(_ names: [Int: String]) -> String {
+            func column(_ source: Int, _ number: Int) -> String {
+                (names[source] ?? "x\(source).") + ["a", "c"][number]
+            }
+            let name = column(source, self.column)
             switch test {
             case .equal(let value): return "\(name) = \(value)"
             case .less(let value): return "\(name) < \(value)"
             case .among(let values): return "\(name) in (\(values.map(String.init).joined(separator: ",")))"
             case .isNull: return "\(name) is null"
             case .isNotNull: return "\(name) is not null"
-            case .column(let other, let number): return "\(name) = x\(other).\(["a", "c"][number])"
+            case .column(let other, let number): return "\(name) = \(column(other, number))"
+            case .exists(let isTrue, let atoms):
+                let filter = (atoms.map { $0.text(names) } + ["true"]).joined(separator: " and ")
+                return "\(isTrue ? "" : "not ")exists (select 1 from x\(source) where \(filter))"
             }
         }
 
         /// Whether it is true; false and null are one to WHERE and ON.
-        func holds(_ rows: [Int: Row]) -> Bool {
+        func holds(_ rows: [Int: Row], _ data: [[Row]]) -> Bool {
             let value = rows[source]?[column] ?? nil
             switch test {
             case .isNull: return value == nil
@@ -48,38 +58,77 @@ import Testing
             case .column(let source, let number):
                 guard let value, let other = rows[source]?[number] ?? nil else { return false }
                 return value == other
+            case .exists(let isTrue, let atoms):
+                let found = data[source].contains { row in
+                    let all = rows.merging([source: row]) { $1 }
+                    return atoms.allSatisfy { $0.holds(all, data) }
+                }
+                return found == isTrue
             }
         }
     }
 
     private indirect enum From {
+        enum Kind: String, CaseIterable { case inner = "", left, right, full }
         case relation(Int)
-        case join(isLeft: Bool, From, From, on: [Atom])
+        case join(Kind, From, From, on: [Atom])
+        /// A subquery with a WHERE, by its number.
+        case derived(Int, From, filter: [Atom])
 
         var sources: [Int] {
             switch self {
             case .relation(let source): [source]
             case .join(_, let left, let right, _): left.sources + right.sources
+            case .derived(_, let from, _): from.sources
+            }
+        }
+        /// What the columns of its sources are called around it.
+        var names: [Int: String] {
+            switch self {
+            case .relation: [:]
+            case .join(_, let left, let right, _): left.names.merging(right.names) { first, _ in first }
+            case .derived(let number, let from, _):
+                Dictionary(uniqueKeysWithValues: from.sources.map { ($0, "d\(number).x\($0)") })
             }
         }
         var text: String {
             switch self {
-            case .relation(let source): return "t x\(source)"
-            case .join(let isLeft, let left, let right, let on):
-                let condition = on.isEmpty ? "true" : on.map(\.text).joined(separator: " and ")
-                return "(\(left.text) \(isLeft ? "left " : "")join \(right.text) on \(condition))"
+            case .relation(let source): return "x\(source)"
+            case .join(let kind, let left, let right, let on):
+                let condition = on.isEmpty ? "true" : on.map { $0.text(names) }.joined(separator: " and ")
+                return "(\(left.text) \(kind.rawValue) join \(right.text) on \(condition))"
+            case .derived(let number, let from, let filter):
+                let list = from.sources.flatMap { source in
+                    ["a", "c"].map { "\(from.names[source] ?? "x\(source).")\($0) as x\(source)\($0)" }
+                }
+                let conditions = (filter.map { $0.text(from.names) } + ["true"]).joined(separator: " and ")
+                return "(select \(list.joined(separator: ", ")) from \(from.text) where \(conditions)) d\(number)"
             }
         }
         func rows(_ data: [[Row]]) -> [[Int: Row]] {
             switch self {
             case .relation(let source): return data[source].map { [source: $0] }
-            case .join(let isLeft, let left, let right, let on):
+            case .derived(_, let from, let filter):
+                return from.rows(data).filter { row in filter.allSatisfy { $0.holds(row, data) } }
+            case .join(let kind, let left, let right, let on):
                 let others = right.rows(data)
-                return left.rows(data).flatMap { row in
-                    let pairs = others.map { row.merging($0) { first, _ in first } }
-                        .filter { pair in on.allSatisfy { $0.holds(pair) } }
-                    return pairs.isEmpty && isLeft ? [row] : pairs
+                var isJoined = [Bool](repeating: false, count: others.count)
+                var result: [[Int: Row]] = []
+                for row in left.rows(data) {
+                    var hasOther = false
+                    for (index, other) in others.enumerated() {
+                        let pair = row.merging(other) { first, _ in first }
+                        guard on.allSatisfy({ $0.holds(pair, data) }) else { continue }
+                        hasOther = true
+                        isJoined[index] = true
+                        result.append(pair)
+                    }
+                    if !hasOther, kind == .left || kind == .full { result.append(row) }
                 }
+                if kind == .right || kind == .full {
+                    result += others.indices.filter { !isJoined[$0] }.map { others[$0] }
+                }
+                return result
             }
         }
     }
@@ -88,11 +137,19 @@ import Testing
         Int.random(in: 0..<5, using: &random) == 0 ? nil : Int64.random(in: 0..<4, using: &random)
     }
 
-    private static func atoms(_ sources: [Int], _ random: inout Random) -> [Atom] {
+    private static func atoms(
+        _ sources: [Int], _ free: inout [Int], _ random: inout Random, depth: Int = 0
+    ) -> [Atom] {
         (0..<Int.random(in: 0...3, using: &random)).map { _ in
             let source = sources.randomElement(using: &random) ?? 0
             let other = sources.randomElement(using: &random) ?? 0
             let number = Int64.random(in: 0..<4, using: &random)
+            if depth < 2, Int.random(in: 0..<4, using: &random) == 0, let inner = free.popLast() {
+                let atoms = atoms(sources + [inner, inner], &free, &random, depth: depth + 1)
+                let link = Atom(source: inner, column: 0, test: .column(source, Int.random(in: 0..<2, using: &random)))
+                let isTrue = Bool.random(using: &random)
+                return Atom(source: inner, column: 0, test: .exists(isTrue, [link] + atoms))
+            }
             let tests: [Atom.Test] = [
                 .equal(number), .less(number), .among([number, 3]), .isNull, .isNotNull,
                 .column(other, Int.random(in: 0..<2, using: &random)),
@@ -104,15 +161,25 @@ import Testing
         }
     }
 
-    private static func from(_ sources: ArraySlice<Int>, _ random: inout Random) -> From {
-        guard sources.count > 1, let first = sources.first else {
-            return .relation(sources.first ?? 0)
+    private static func from(
+        _ sources: ArraySlice<Int>, _ free: inout [Int], _ number: inout Int, _ random: inout Random
+    ) -> From {
+        var from: From
+        if sources.count > 1, let first = sources.first {
+            let split = Int.random(in: (first + 1)..<sources.endIndex, using: &random)
+            let left = Self.from(sources[..<split], &free, &number, &random)
+            let right = Self.from(sources[split...], &free, &number, &random)
+            from = .join(
+                From.Kind.allCases.randomElement(using: &random) ?? .inner, left, right,
+                on: atoms(Array(sources), &free, &random))
+        } else {
+            from = .relation(sources.first ?? 0)
         }
-        let split = Int.random(in: (first + 1)..<sources.endIndex, using: &random)
-        let left = from(sources[..<split], &random)
-        let right = from(sources[split...], &random)
-        return .join(
-            isLeft: Bool.random(using: &random), left, right, on: atoms(Array(sources), &random))
+        if Int.random(in: 0..<4, using: &random) == 0 {
+            number += 1
+            from = .derived(number, from, filter: atoms(Array(sources), &free, &random))
+        }
+        return from
     }
 
     private static func satisfies(_ row: Row, _ constraints: [Constraint]) -> Bool {
@@ -128,6 +195,7 @@ import Testing
             case .range(_, let upper):
                 guard let value, let bound = upper.flatMap({ number($0.operand) }) else { return false }
                 return value < bound
+            case .symmetric, .elements, .like: return true
             }
         }
     }
@@ -137,32 +205,43 @@ import Testing
         var random = Random(state: UInt64(seed + 1) &* 0x2545_F491_4F6C_DD1D)
         let catalog = FixtureCatalog()
         var changes = 0
-        for _ in 0..<400 {
+        for _ in 0..<300 {
             let count = Int.random(in: 2...4, using: &random)
-            let from = Self.from((0..<count)[...].map { $0 }[...], &random)
-            let filter = Self.atoms(Array(0..<count), &random)
-            let text = "select 1 from \(from.text)"
-                + (filter.isEmpty ? "" : " where " + filter.map(\.text).joined(separator: " and "))
+            var free = [4, 5, 6, 7]
+            var number = 0
+            var from = Self.from((0..<count)[...].map { $0 }[...], &free, &number, &random)
+            let filter = Self.atoms(Array(0..<count), &free, &random)
+            let shown = Self.atoms(Array(0..<count), &free, &random)
+            if Bool.random(using: &random) {
+                number += 1
+                from = .derived(number, from, filter: [])
+            }
+            let list = (shown.map { $0.text(from.names) } + ["1"]).joined(separator: ", ")
+            let text = "select \(list) from \(from.text)"
+                + (filter.isEmpty ? "" : " where " + filter.map { $0.text(from.names) }.joined(separator: " and "))
             let resolution = parse(text).resolved(with: catalog) { _ in true }
             guard case .cacheable(let query) = resolution else {
                 Issue.record("\(text): \(resolution)")
                 return
             }
             func answer(_ data: [[Row]]) -> [String] {
-                from.rows(data).filter { row in filter.allSatisfy { $0.holds(row) } }
-                    .map { row in (0..<count).map { "\(String(describing: row[$0]))" }.joined() }
+                from.rows(data).filter { row in filter.allSatisfy { $0.holds(row, data) } }
+                    .map { row in
+                        (0..<count).map { "\(String(describing: row[$0]))" }.joined()
+                            + shown.map { "\($0.holds(row, data))" }.joined()
+                    }
                     .sorted()
             }
             for _ in 0..<20 {
-                var data = (0..<count).map { _ in
+                var data = (0..<8).map { _ in
                     (0..<Int.random(in: 0...4, using: &random)).map { _ in
                         [Self.value(&random), Self.value(&random)]
                     }
                 }
-                let source = Int.random(in: 0..<count, using: &random)
-                let constraints = query.uses[source].constraints
+                guard let use = query.uses.randomElement(using: &random) else { continue }
+                let source = Int(use.relation.value) - 20100
                 let images = (0..<2).map { _ in [Self.value(&random), Self.value(&random)] }
-                guard !images.contains(where: { Self.satisfies($0, constraints) }) else { continue }
+                guard !images.contains(where: { Self.satisfies($0, use.constraints) }) else { continue }
                 changes += 1
                 let without = answer(data)
                 data[source].append(images[0])

@@ -2,6 +2,7 @@
 //
 //     pgcache-perf echo  --port P [--reactor epoll|io_uring]
 //     pgcache-perf relay --port P --origin-port P [--reactor epoll|io_uring]
+//     pgcache-perf classify
 //     pgcache-perf load  --port P --wire simple|prepared|redis|echo --text … --connections N
 //
 // `load` reads rounds from its standard input, `REQUESTS random|sequential FIRST COUNT`, and answers
@@ -77,7 +78,8 @@ do {
             on: try makeReactor(options))
         try relay.run()
     case "load": try load(options)
-    default: throw UsageError("usage: pgcache-perf echo|relay|load --name value …")
+    case "classify": say(Classification.run())
+    default: throw UsageError("usage: pgcache-perf echo|relay|load|classify --name value …")
     }
 } catch {
     say("pgcache-perf: \(error)")
