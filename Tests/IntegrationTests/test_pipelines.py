@@ -42,6 +42,14 @@ class TestSimpleQueriesInOnePacket:
         assert w.types(first) == w.types(third) == "TDCZ"
         assert w.error(second) == "22012"
 
+    def test_an_error_behind_rows_is_given_each_time(self, proxy, wire, origin_wire):
+        warm(proxy, wire, w.query(CACHED.format(1)))
+        divides = w.query("select 10 / (id - 5) from item")
+        expected = origin_wire.ask(divides)
+        assert w.error(expected) == "22012"
+        for _ in range(50):
+            assert wire.ask(divides) == expected
+
     def test_a_thousand_queries_get_a_thousand_answers(self, proxy, wire):
         warm(proxy, wire, *[w.query(CACHED.format(i)) for i in (1, 2)])
         keys = [i % 7 + 1 for i in range(1000)]

@@ -47,9 +47,13 @@ class HeldCommit:
         self.connection = server.connect()
         self.thread = threading.Thread(target=self.connection.execute, args=(sql,))
         self.thread.start()
-        wait_until(lambda: server.value(
-            "select count(*) from pg_stat_activity where wait_event = 'SyncRep'") > 0,
-            "the commit waits")
+        try:
+            wait_until(lambda: server.value(
+                "select count(*) from pg_stat_activity where wait_event = 'SyncRep'") > 0,
+                "the commit waits")
+        except AssertionError:
+            self.release()
+            raise
 
     def release(self):
         hold_commits(self.server, False)
