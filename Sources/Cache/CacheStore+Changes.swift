@@ -194,6 +194,7 @@ extension CacheStore {
         statements.forgetRights()
         shapesSeen.forgetRights()
         questions.rightsChanged()
+        catalog.unproven.forgetRights()
         rightsKnown.removeAll()
     }
 

@@ -336,7 +336,10 @@ extension CacheStore {
     }
 
     /// Time to look whether the schema has changed.
-    public func pollDue() { _ = questions.ask(.poll, CatalogPoll.query) }
+    public func pollDue() {
+        let asks = questions.ask(.poll(proving: catalog.unproven), CatalogPoll.query(proving: catalog.unproven))
+        if asks { catalog.unproven = CatalogPoll.Unproven() }
+    }
 
     /// The next query for the catalog connection; one at a time.
     public func nextQuestion() -> OriginQuery? { questions.next() }
@@ -345,9 +348,7 @@ extension CacheStore {
         switch questions.answered() {
         case .catalog(let request):
             switch catalog.absorb(rows, answering: request) {
-            case .used, .stale:
-                learned.insert(.schema)
-                resolvePending()
+            case .used, .stale: resolvePending()
             case .unusable: break
             case .contradictory: schemaChanged()
             }
@@ -359,18 +360,18 @@ extension CacheStore {
                 pollDue()
                 return
             }
-            learned.insert(.rights)
+            guard Rights.versions(rows).map({ catalog.unproven.note(rights: $0) }) ?? true else {
+                rightsChanged()
+                return
+            }
             let isForAll = Rights.coversAllColumns(rows)
             learn(isForAll ? subject.ofAllColumns : subject, isAllowed: Rights.judge(rows))
             wakeExplaining()
-        case .poll:
+        case .poll(let unproven):
             let wasFirst = !hasPolled
             hasPolled = true
-            var change = poll.absorb(rows)
+            let change = poll.absorb(rows, proving: unproven)
             if change.contains(.sessions) { settingsEra &+= 1 }
-            // A table may have been another one in between: what was learned of it then would stay.
-            if change.remove(.versions) != nil { change.formUnion(learned) }
-            learned = []
             if change == .rights {
                 rightsChanged()
             } else if !change.isEmpty, !wasFirst {
@@ -390,7 +391,8 @@ extension CacheStore {
         switch questions.answered() {
         case .catalog(let request): catalog.failed(request)
         case .rights(let subject): learn(subject, isAllowed: false)
-        case .poll, .stale, nil: break
+        case .poll(let unproven): catalog.unproven.restore(unproven)
+        case .stale, nil: break
         }
         wakeExplaining()
     }

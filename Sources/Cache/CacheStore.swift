@@ -76,8 +76,6 @@ public final class CacheStore {
     var rightsKnown: [RightsSubject: Bool] = [:]
     var poll = CatalogPoll()
     var hasPolled = false
-    /// What the catalog has told since the last poll: of relations, of rights.
-    var learned: CatalogPoll.Change = []
     var catalogIsConnected = false
     /// Statements that wait for the catalog or for a relation to be followed.
     var pending: [StatementID: ParsedStatement] = [:]

@@ -96,6 +96,8 @@ public struct Catalog: Sendable {
     /// How many entries of `names` are `.absent`: the only ones that can be given up for others.
     private var absentCount = 0
     private var relations: [OID: Relation] = [:]
+    /// What was told since the last poll, of relations and of rights to them.
+    var unproven = CatalogPoll.Unproven()
 
     public init(relationsMax: Int = 10_000, namesMax: Int = 50_000) {
         precondition(relationsMax > 0 && namesMax > 0, "a catalog needs room")
@@ -191,6 +193,7 @@ public struct Catalog: Sendable {
         names.removeAll(keepingCapacity: true)
         absentCount = 0
         relations.removeAll(keepingCapacity: true)
+        unproven = CatalogPoll.Unproven()
         userFunctions = nil
         userOperators = nil
         userTypes = []
@@ -356,6 +359,7 @@ public struct Catalog: Sendable {
         for new in all {
             guard let known = relations[new.oid] else {
                 relations[new.oid] = new
+                unproven.note(new)
                 continue
             }
             // What is below it is known of a relation that was asked for by its own name only.

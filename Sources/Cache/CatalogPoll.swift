@@ -1,4 +1,5 @@
 import CDC
+import PGProtocol
 
 /// Notices what changed in the origin's catalog without pgcache seeing the statement [D1].
 ///
@@ -9,6 +10,10 @@ import CDC
 /// give a table a new file and thereby its row a new xmin. Temporary objects, TOAST tables,
 /// sequences and indexes do not count; an application makes those all the time. Nor do the functions of
 /// pgcache's own event triggers: an instance that starts empties nobody's cache.
+///
+/// Sums see no change that was undone between two polls, but what was learned in between may be of that time. So each
+/// answer about a relation comes with a hash of the row of pg_class that it was made from, and the next poll, in the
+/// snapshot of its sums, must find the same (`Unproven`).
 ///
 /// The first answer is the base line and counts as a change of everything, so that nothing can
 /// have been loaded before it. Owner: the cache store. Bounds: one row.
@@ -29,11 +34,48 @@ public struct CatalogPoll: Sendable {
         /// Privileges on relations: the proofs of rights, and nothing else [P1].
         public static let rights = Change(rawValue: 8)
 
-        /// Rows of relations were written, perhaps as they had been: what was learned of them since the last poll
-        /// may be of a time in between. TRUNCATE and VACUUM FULL do so, too.
-        public static let versions = Change(rawValue: 16)
+        public static let everything: Change = [.schema, .sessions, .builtIns, .rights]
+    }
 
-        public static let everything: Change = [.schema, .sessions, .builtIns, .rights, .versions]
+    /// What the catalog has told of relations, and no poll has confirmed yet. Bounds: the relations of the catalog.
+    package struct Unproven: Equatable, Sendable {
+        /// By relation the hash with which it was loaded.
+        private(set) var relations: [OID: Substring] = [:]
+        /// By relation the hashes with which a role's rights were judged.
+        private(set) var rights: [OID: Substring] = [:]
+
+        package init() {}
+
+        mutating func note(_ relation: Relation) {
+            if let version = relation.version { relations[relation.oid] = version[...] }
+        }
+
+        /// Notes what came with an answer about rights, `oid:hash:hash` of each relation; false when one is another
+        /// than it was before.
+        mutating func note(rights text: String) -> Bool {
+            CatalogPoll.versions(text).allSatisfy { oid, version in
+                rights.updateValue(version, forKey: oid).map { $0 == version } ?? true
+            }
+        }
+
+        mutating func forgetRights() { rights = [:] }
+
+        /// Also what was learned earlier, for a poll that failed.
+        mutating func restore(_ earlier: Unproven) {
+            relations.merge(earlier.relations) { $1 }
+            rights.merge(earlier.rights) { $1 }
+        }
+
+        /// What a poll says otherwise.
+        /// - Parameter text: `oid:hash:hash` of each relation that is still there.
+        fileprivate func contradicted(by text: String) -> Change {
+            let versions = Dictionary(CatalogPoll.versions(text)) { $1 }
+            var change: Change = []
+            for (oid, version) in relations
+            where versions[oid].map({ $0.prefix { $0 != ":" } }) != version { change.insert(.schema) }
+            for (oid, version) in rights where versions[oid] != version { change.insert(.rights) }
+            return change
+        }
     }
 
     private var previous: [Fingerprint]?
@@ -46,14 +88,17 @@ public struct CatalogPoll: Sendable {
     public init() {}
 
     /// The query to run every few seconds on a connection that has nothing else to do.
-    public static let query = OriginQuery(sql)
+    package static func query(proving unproven: Unproven = Unproven()) -> OriginQuery {
+        let oids = Set(unproven.relations.keys).union(unproven.rights.keys).sorted()
+        return OriginQuery(sql, ["{" + oids.map(\.description).joined(separator: ",") + "}"])
+    }
 
-    /// Compares the row with the one before.
+    /// Compares the row with the one before, and with what was learned before it was asked for.
     /// - Returns: what changed; empty when nothing did. An answer that is not such a row counts as
     ///   a change of everything, and so does the one after it.
-    public mutating func absorb(_ rows: [[String?]]) -> Change {
+    package mutating func absorb(_ rows: [[String?]], proving unproven: Unproven = Unproven()) -> Change {
         who = rows.first.flatMap(Self.who(ofRow:))
-        guard rows.count == 1, rows[0].count == Self.parts.count else {
+        guard rows.count == 1, rows[0].count == Self.parts.count + 1, let versions = rows[0].last ?? nil else {
             previous = nil
             return .everything
         }
@@ -67,9 +112,17 @@ public struct CatalogPoll: Sendable {
         }
         defer { previous = current }
         guard let previous else { return .everything }
-        var change: Change = []
+        var change = unproven.contradicted(by: versions)
         for (before, now) in zip(previous, current) where before != now { change.formUnion(now.part) }
         return change
+    }
+
+    /// OIDs and what is behind each.
+    private static func versions(_ text: String) -> [(OID, Substring)] {
+        text.split(separator: " ").compactMap { word in
+            guard let colon = word.firstIndex(of: ":"), let oid = OID(String(word[..<colon])) else { return nil }
+            return (oid, word[word.index(after: colon)...])
+        }
     }
 
     // MARK: The query
@@ -90,22 +143,35 @@ public struct CatalogPoll: Sendable {
         }
     }
 
-    private static let sql: String = {
-        let kinds = "c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f,c}'::pg_catalog.\"char\"[])"
-        return """
-            WITH lasting AS MATERIALIZED (
-              SELECT c.oid, c.relname, c.relnamespace, c.relkind, c.relpersistence, c.relrowsecurity,
-                c.relforcerowsecurity, c.relispartition, c.relreplident, c.reltype, c.relowner, c.relacl,
-                c.reloptions, c.xmin AS version
-              FROM pg_catalog.pg_class c
-              WHERE c.oid \(CatalogQueries.atLeast) \(CatalogQueries.firstUserOID) AND \(kinds)
-                AND c.relpersistence \(CatalogQueries.differs) 't'::pg_catalog."char"),
-            spaces AS MATERIALIZED (
-              SELECT n.oid, n.nspname, n.xmin AS version FROM pg_catalog.pg_namespace n
-              WHERE \(CatalogQueries.isLasting("n")))
-            SELECT
-            """ + " " + parts.map(\.expression).joined(separator: ",\n")
-    }()
+    /// Whether row `c` of pg_class counts.
+    static let counts = "c.oid \(CatalogQueries.atLeast) \(CatalogQueries.firstUserOID) "
+        + "AND c.relkind \(CatalogQueries.equals) ANY ('{r,p,v,m,f,c}'::pg_catalog.\"char\"[]) "
+        + "AND c.relpersistence \(CatalogQueries.differs) 't'::pg_catalog.\"char\""
+
+    /// Hash of row `c` of pg_class, without its privileges.
+    static let version = hash(
+        texts: "c.oid, c.relname, c.relnamespace, c.relkind, c.relpersistence, c.relrowsecurity, "
+            + "c.relforcerowsecurity, c.relispartition, c.relreplident, c.reltype, c.relowner, c.reloptions")
+    private static let rights = hash(texts: "c.oid, c.relacl")
+
+    /// `oid:hash:hash` of those rows of `from` whose OIDs are among `oids`, an expression.
+    static func versions(of oids: String, from: String) -> String {
+        "(SELECT COALESCE(pg_catalog.string_agg(pg_catalog.concat(c.oid, ':', \(version), ':', \(rights)), ' '), '') "
+            + "FROM \(from) c WHERE c.oid \(CatalogQueries.equals) ANY (\(oids)) AND \(counts))"
+    }
+
+    package static let sql = """
+        WITH lasting AS MATERIALIZED (
+          SELECT c.oid, c.relname, c.relnamespace, c.relkind, c.relpersistence, c.relrowsecurity,
+            c.relforcerowsecurity, c.relispartition, c.relreplident, c.reltype, c.relowner, c.relacl,
+            c.reloptions
+          FROM pg_catalog.pg_class c WHERE \(counts)),
+        spaces AS MATERIALIZED (
+          SELECT n.oid, n.nspname, n.xmin AS version FROM pg_catalog.pg_namespace n
+          WHERE \(CatalogQueries.isLasting("n")))
+        SELECT
+        """ + " " + parts.map(\.expression).joined(separator: ",\n") + ",\n"
+        + versions(of: "$1::pg_catalog.oid[]", from: "lasting")
 
     /// Hashes numbers and, last, a row version: each is the seed of the one before.
     private static func hash(_ numbers: String..., version: String) -> String {
@@ -130,7 +196,8 @@ public struct CatalogPoll: Sendable {
 
     /// The same of a poll's row.
     package static func who(ofRow row: [String?]) -> String? {
-        guard row.count == parts.count, let roles = parts.firstIndex(where: { $0.expression == Self.roles.expression }),
+        guard row.count == parts.count + 1,
+            let roles = parts.firstIndex(where: { $0.expression == Self.roles.expression }),
             let members = parts.firstIndex(where: { $0.expression == Self.members.expression }),
             let first = row[roles], let second = row[members]
         else { return nil }
@@ -160,14 +227,8 @@ public struct CatalogPoll: Sendable {
         }
         let byOID = hash("x.oid", version: "x.xmin")
         return [
-            Part(
-                .schema,
-                hash(
-                    texts: "c.oid, c.relname, c.relnamespace, c.relkind, c.relpersistence, c.relrowsecurity, "
-                        + "c.relforcerowsecurity, c.relispartition, c.relreplident, c.reltype, c.relowner, "
-                        + "c.reloptions"), "lasting c"),
-            Part(.rights, hash(texts: "c.oid, c.relacl"), "lasting c"),
-            Part(.versions, hash("c.oid", version: "c.version"), "lasting c"),
+            Part(.schema, version, "lasting c"),
+            Part(.rights, rights, "lasting c"),
             ofRelations(
                 "pg_attribute", "attrelid", hash("x.attrelid", "x.attnum", version: "x.xmin"),
                 where: "x.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND \(isUsers("x.attrelid"))"),

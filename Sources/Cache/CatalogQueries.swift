@@ -150,8 +150,9 @@ package enum CatalogQueries {
 
     /// Everything of `Relation` for pairs of schema (`$1`) and name (`$2`) and, behind each, for all relations below it
     /// by inheritance or partitioning: a row per live column, or one row without a column; a pair that names nothing
-    /// has no OID. The last four values: schema and name of the row's own relation; in the first row of a view
-    /// its definition, and its owner unless it is a `security_invoker`.
+    /// has no OID. The last five values: schema and name of the row's own relation; in the first row of a view
+    /// its definition, and its owner unless it is a `security_invoker`; what the next poll must find
+    /// (`CatalogPoll.version`).
     ///
     /// A primary key counts as such only where the stream would use it as replica identity: valid
     /// and not deferrable (RelationGetIndexList in relcache.c). Included columns are not part of a
@@ -167,7 +168,7 @@ package enum CatalogQueries {
           \(isKeyColumn("i.indisprimary")), \(isKeyColumn("i.indisreplident")), \(hasKnownType),
           code.runs, \(baseType), space.nspname, c.relname,
           CASE WHEN COALESCE(a.attnum, '1'::pg_catalog.int2) \(equals) '1'::pg_catalog.int2 THEN code.definition END,
-          code.owner
+          code.owner, code.version
         FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[]))
           AS asked(schema, name)
         LEFT JOIN pg_catalog.pg_namespace n ON n.nspname \(equals) asked.schema::pg_catalog.name
@@ -176,7 +177,8 @@ package enum CatalogQueries {
         LEFT JOIN LATERAL (\(tree)) part ON true
         LEFT JOIN pg_catalog.pg_class c ON c.oid \(equals) part.oid
         LEFT JOIN pg_catalog.pg_namespace space ON space.oid \(equals) c.relnamespace
-        LEFT JOIN LATERAL (SELECT \(runsCode) AS runs, \(definition) AS definition, \(owner) AS owner OFFSET 0) code
+        LEFT JOIN LATERAL (SELECT \(runsCode) AS runs, \(definition) AS definition, \(owner) AS owner,
+            CASE WHEN \(CatalogPoll.counts) THEN \(CatalogPoll.version)::pg_catalog.text END AS version OFFSET 0) code
           ON true
         LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid \(equals) c.oid
           AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped

@@ -7,7 +7,7 @@ struct Questions {
     enum Subject {
         case catalog(Catalog.Request)
         case rights(RightsSubject)
-        case poll
+        case poll(proving: CatalogPoll.Unproven)
         /// Asked before the schema changed: whatever is answered may be old.
         case stale
     }
@@ -41,21 +41,32 @@ struct Questions {
     }
 
     /// The schema has changed: what was asked before says nothing any more. A poll compares with what comes
-    /// later, so it may stay.
+    /// later, so it may stay; there is nothing left that it could prove.
     mutating func schemaChanged() {
-        waiting = waiting[first...].filter { if case .poll = $0.0 { true } else { false } }
+        let nothing = Subject.poll(proving: CatalogPoll.Unproven())
+        waiting = waiting[first...].compactMap { if case .poll = $0.0 { (nothing, $0.1) } else { nil } }
         first = 0
         switch current {
         case .catalog, .rights: current = .stale
-        case .poll, .stale, nil: break
+        case .poll: current = nothing
+        case .stale, nil: break
         }
     }
 
     /// Privileges have changed: what was asked of them before says nothing any more.
     mutating func rightsChanged() {
-        waiting = waiting[first...].filter { if case .rights = $0.0 { false } else { true } }
+        waiting = waiting[first...].compactMap { subject, query in
+            if case .rights = subject { nil } else { (Self.withoutRights(subject), query) }
+        }
         first = 0
         if case .rights = current { current = .stale }
+        current = current.map(Self.withoutRights)
+    }
+
+    private static func withoutRights(_ subject: Subject) -> Subject {
+        guard case .poll(var unproven) = subject else { return subject }
+        unproven.forgetRights()
+        return .poll(proving: unproven)
     }
 
     mutating func answered() -> Subject? {

@@ -3,7 +3,7 @@ import PGProtocol
 /// Relations out of the rows of `CatalogQueries.relations`.
 extension Relation {
     /// Number of values in a row.
-    static let rowCount = 24
+    static let rowCount = 25
 
     /// From all rows of one pair: the relation that was asked for, and those below it.
     init?(tree rows: ArraySlice<[String?]>) {
@@ -61,6 +61,7 @@ extension Relation {
             hasRowSecurity: hasRowSecurity, isInherited: isInherited, hasRules: hasRules,
             replicaIdentity: identity, columns: columns, primaryKey: primaryKey,
             identityColumns: identityColumns, hasOnlyKnownTypes: hasOnlyKnownTypes, runsCode: runsCode)
+        version = first[24]
         view = first[22].flatMap { ViewDefinition(text: $0, owner: first[23]) }
     }
 

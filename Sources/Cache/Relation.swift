@@ -97,6 +97,8 @@ public struct Relation: Equatable, Sendable {
     public var hasOnlyKnownTypes: Bool
     /// Writing to it may run code that PostgreSQL did not bring: triggers, rules, defaults, checks, indexes, cascades.
     public var runsCode: Bool
+    /// A hash of its row of pg_class, which the next poll must find; nil for what polls leave out.
+    public var version: String?
     /// Everything below it by inheritance or partitioning, without itself, each with its own `descendants` left empty:
     /// reading it reads these, unless ONLY is said.
     public var descendants: [Relation] = []

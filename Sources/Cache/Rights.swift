@@ -8,9 +8,10 @@ import PGProtocol
 /// view's owner, functions always of the role itself. The answer holds until the poll, or a statement that passes, says
 /// that privileges, roles or membership changed.
 public enum Rights {
-    /// One row, a letter and what the roles were then (`CatalogPoll.who`): `t` with SELECT on every relation, `c` with
-    /// SELECT on each of the columns, and on some column of every relation; `f` without, or without USAGE on the schema
-    /// of each relation and function, or EXECUTE on each function, or when a role or one of the objects is gone.
+    /// One row, a letter, what the roles were then (`CatalogPoll.who`) and what the relations were
+    /// (`CatalogPoll.Unproven`): `t` with SELECT on every relation, `c` with SELECT on each of the columns, and on some
+    /// column of every relation; `f` without, or without USAGE on the schema of each relation and function, or EXECUTE
+    /// on each function, or when a role or one of the objects is gone.
     /// `p` where a relation has row-level security: it may have got it after it was loaded, and what is cached may show
     /// other rows than this role may see [P2].
     ///
@@ -45,7 +46,9 @@ public enum Rights {
                 THEN 'c'
               ELSE 'f' END
               FROM pg_catalog.pg_roles r WHERE r.rolname \(equals) $1::pg_catalog.name), 'f'),
-              \(CatalogPoll.whoExpression)
+              \(CatalogPoll.whoExpression),
+              \(CatalogPoll.versions(of: "$2::pg_catalog.oid[] OPERATOR(pg_catalog.||) $8::pg_catalog.oid[]",
+                from: "pg_catalog.pg_class"))
             """
     }()
 
@@ -77,6 +80,9 @@ public enum Rights {
 
     /// The roles and memberships that it was judged by.
     static func who(_ rows: [[String?]]) -> String? { rows.first.flatMap { $0.count > 1 ? $0[1] : nil } }
+
+    /// The relations that it was judged by; nil for an answer that does not say.
+    static func versions(_ rows: [[String?]]) -> String? { rows.first.flatMap { $0.count > 2 ? $0[2] : nil } }
 
     /// Whether it has them on whole relations, whatever columns are named.
     static func coversAllColumns(_ rows: [[String?]]) -> Bool { rows.count == 1 && rows[0].first == "t" }

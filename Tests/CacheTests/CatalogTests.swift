@@ -11,10 +11,10 @@ import Testing
     static func row(
         _ schema: String, _ name: String, oid: String?, column: Int = 1, type: String = "23"
     ) -> [String?] {
-        guard let oid else { return [schema, name] + Array(repeating: nil, count: 22) }
+        guard let oid else { return [schema, name] + Array(repeating: nil, count: 23) }
         return [
             schema, name, oid, "r", "p", "f", "f", "f", "d", "\(column)", "c\(column)", type, "f", "t", "t",
-            column == 1 ? "t" : "f", "f", "t", "f", type, schema, name, nil, nil,
+            column == 1 ? "t" : "f", "f", "t", "f", type, schema, name, nil, nil, nil,
         ]
     }
 

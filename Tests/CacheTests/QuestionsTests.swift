@@ -22,11 +22,11 @@ import Testing
     @Test func theNextIsAskedWhenTheLastIsAnswered() {
         var questions = Questions()
         _ = questions.ask(.rights(subject), query)
-        _ = questions.ask(.poll, CatalogPoll.query)
+        _ = questions.ask(.poll(proving: CatalogPoll.Unproven()), CatalogPoll.query())
         #expect(questions.next() == query)
         #expect(questions.next() == nil)
         #expect(kind(questions.answered()) == "rights")
-        #expect(questions.next() == CatalogPoll.query)
+        #expect(questions.next() == CatalogPoll.query())
         #expect(kind(questions.answered()) == "poll")
         #expect(questions.isEmpty && questions.next() == nil)
     }
@@ -41,21 +41,22 @@ import Testing
         var questions = Questions()
         _ = questions.ask(.rights(subject), query)
         _ = questions.ask(.rights(subject), query)
-        _ = questions.ask(.poll, CatalogPoll.query)
+        _ = questions.ask(.poll(proving: CatalogPoll.Unproven()), CatalogPoll.query())
         _ = questions.next()
         questions.schemaChanged()
         #expect(kind(questions.answered()) == "stale")
-        #expect(questions.next() == CatalogPoll.query)
+        #expect(questions.next() == CatalogPoll.query())
         questions.schemaChanged()
         #expect(kind(questions.answered()) == "poll")
     }
 
     @Test func thereIsALimit() {
         var questions = Questions()
-        let taken = (0...Questions.countMax).filter { _ in questions.ask(.poll, query) }
+        let poll = Questions.Subject.poll(proving: CatalogPoll.Unproven())
+        let taken = (0...Questions.countMax).filter { _ in questions.ask(poll, query) }
         #expect(taken.count == Questions.countMax)
         _ = questions.next()
-        let hasRoom = questions.ask(.poll, query)
+        let hasRoom = questions.ask(poll, query)
         #expect(hasRoom)
     }
 }

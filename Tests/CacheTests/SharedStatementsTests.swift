@@ -56,12 +56,12 @@ import Testing
                 let names = question.parameters[1].flatMap(SQLText.elements(ofArray:)) ?? []
                 return zip(schemas, names).sorted { $0 < $1 }.flatMap { schema, name -> [[String?]] in
                     guard let (oid, columns) = Self.tables["\(schema).\(name)"] else {
-                        return [[schema, name] + Array(repeating: nil, count: 22)]
+                        return [[schema, name] + Array(repeating: nil, count: 23)]
                     }
                     return columns.enumerated().map { index, column in
                         [
                             schema, name, oid, "r", "p", "f", "f", "f", "d", "\(index + 1)", column.0, column.1,
-                            "f", "t", "t", index == 0 ? "t" : "f", "f", "t", "f", column.1, schema, name, nil, nil,
+                            "f", "t", "t", index == 0 ? "t" : "f", "f", "t", "f", column.1, schema, name, nil, nil, nil,
                         ]
                     }
                 }

@@ -111,12 +111,12 @@ final class CannedShop {
         else { return [] }
         return zip(schemas, names).sorted { $0 < $1 }.flatMap { schema, name -> [[String?]] in
             guard schema == "public", let oid = relations.first(where: { $0.name == name })?.oid else {
-                return [[schema, name] + Array(repeating: nil, count: 22)]
+                return [[schema, name] + Array(repeating: nil, count: 23)]
             }
             return ["id", "tenant", "name"].enumerated().map { index, column in
                 [
                     schema, name, "\(oid)", "r", "p", "f", "f", "f", "d", "\(index + 1)", column, "23", "f",
-                    "t", "t", index == 0 ? "t" : "f", "f", "t", "f", "23", schema, name, nil, nil,
+                    "t", "t", index == 0 ? "t" : "f", "f", "t", "f", "23", schema, name, nil, nil, nil,
                 ]
             }
         }

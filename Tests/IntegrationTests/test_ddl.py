@@ -369,6 +369,24 @@ class TestWhatDoesNotMatter:
             with proxy.expect_hits(1):
                 reader.execute(read)
 
+    def test_truncating_while_others_are_learned_does_not(self, proxy, origin, database, mode):
+        """TRUNCATE writes the table's row of pg_class, as ALTER does."""
+        read = f"select name from {mode}_steady where id = 1"
+        with origin.connect(database) as admin, proxy.connect() as reader:
+            for table in ("steady", "staging", *range(4)):
+                admin.execute(TABLE.replace("{t}", f"{mode}_{table}"))
+            proxy.wait_until_cached(lambda: reader.execute(read).fetchall())
+            wait_until(lambda: self.is_quiet(proxy, admin, reader, read), "nothing is under way")
+            before = generation(proxy)
+            for table in range(4):
+                admin.execute(f"truncate {mode}_staging, {mode}_{table}")
+                proxy.wait_until_cached(lambda: reader.execute(f"select * from {mode}_{table}").fetchall())
+                admin.execute(f"truncate {mode}_staging, {mode}_{table}")
+                self.passes_by(proxy, admin)
+            assert generation(proxy) == before
+            with proxy.expect_hits(1):
+                reader.execute(read)
+
     def test_another_instance_that_comes_and_goes_does_not(self, proxy, origin, database, mode, reactor):
         read = f"select name from {mode}_beside where id = 1"
         with origin.connect(database) as admin, proxy.connect() as reader:

@@ -16,7 +16,7 @@ struct CatalogAnswers {
     func rows(_ sql: String, _ parameters: [String?]) -> [[String?]] {
         if sql == Rights.sql { return rights(parameters) }
         if sql == CatalogQueries.relations { return relations(parameters) }
-        if sql == CatalogPoll.query.sql { return [poll] }
+        if sql == CatalogPoll.sql { return [poll + [versions(parameters[0])]] }
         if sql.hasPrefix("SELECT pg_wal_lsn_diff(") { return publications.retention(sql) }
         if sql == CatalogQueries.originFacts {
             return [
@@ -46,7 +46,7 @@ struct CatalogAnswers {
             guard let table = Table.all.first(where: { $0.schema == schema && $0.name == name }) else {
                 rows.append(
                     [schema, name] + [nil, nil, nil, nil, nil, "f"] + [nil, nil, nil, nil, nil, nil]
-                        + ["t", "f", "f", nil, "f", nil, nil, nil, nil, nil])
+                        + ["t", "f", "f", nil, "f", nil, nil, nil, nil, nil, nil])
                 continue
             }
             for (index, column) in table.columns.enumerated() {
@@ -55,6 +55,7 @@ struct CatalogAnswers {
                     table.replicaIdentity == .full ? "f" : "d", "\(index + 1)", column.name,
                     "\(column.type.oid)", "f", column.isNotNull ? "t" : "f", "t", index == 0 ? "t" : "f",
                     "f", "t", table.trigger == nil ? "f" : "t", "\(column.type.oid)", schema, name, nil, nil,
+                    version(of: table.oid),
                 ])
             }
         }
@@ -69,7 +70,7 @@ struct CatalogAnswers {
                 sheet.hasRowSecurity ? "t" : "f", "f", "f", "d",
                 "\(attribute.number)", attribute.column.rawValue, "\(attribute.type.oid)", "f",
                 attribute.number == 1 ? "t" : "f", "t", attribute.number == 1 ? "t" : "f", "f", "t", "f",
-                "\(attribute.type.oid)", CatalogState.schema, Sheet.name, nil, nil,
+                "\(attribute.type.oid)", CatalogState.schema, Sheet.name, nil, nil, version(of: sheet.oid),
             ]
         }
     }
@@ -79,16 +80,33 @@ struct CatalogAnswers {
         let state = database.catalog
         let tables = (parameters[1] ?? "{}").dropFirst().dropLast().split(separator: ",").map { OID($0) }
         guard let role = parameters[0].flatMap({ OriginRole(rawValue: $0) }) else {
-            return [["f", who]]
+            return [["f", who, ""]]
         }
         let mayRead = tables.allSatisfy { oid in
             guard let table = oid.flatMap({ database.table($0) }) else { return false }
             return state.mayRead(role, table) && state.mayUseSchema(role, of: table)
         }
         let hasPolicy = tables.contains { $0 == state.sheet?.oid } && state.sheet?.hasRowSecurity == true
-        return [[!mayRead ? "f" : hasPolicy ? "p" : "t", who]]
+        return [[!mayRead ? "f" : hasPolicy ? "p" : "t", who, versions(parameters[1])]]
     }
-    private var who: String? { CatalogPoll.who(ofRow: poll) }
+    private var who: String? { CatalogPoll.who(ofRow: poll + [""]) }
+
+    /// What stands for a hash of a table's row of pg_class, without its privileges.
+    private func version(of oid: OID) -> String? {
+        if let sheet = database.catalog.sheet, sheet.oid == oid { return sheet.hasRowSecurity ? "secured" : "open" }
+        return Table.all.contains { $0.oid == oid } ? "same" : nil
+    }
+
+    /// The same with the privileges, for an array of OIDs.
+    private func versions(_ array: String?) -> String {
+        let oids = Set((array ?? "{}").dropFirst().dropLast().split(separator: ",").compactMap { OID(String($0)) })
+        return oids.sorted().compactMap { oid in
+            guard let version = version(of: oid), let table = database.table(oid) else { return nil }
+            let state = database.catalog
+            let readers = table < state.readers.count ? state.readers[table] : state.sheet?.readers ?? []
+            return "\(oid):\(version):\(readers.map(\.rawValue).sorted().joined(separator: ","))"
+        }.joined(separator: " ")
+    }
 
     /// One value per part of the poll: behind the colon the version of the catalog that has changed it last. The last
     /// is the moment at which the configuration was loaded.
@@ -112,13 +130,13 @@ struct CatalogAnswers {
 
     /// The version of the catalog that an answer to the poll tells of.
     static func version(ofPoll rows: [[String?]]) -> Int? {
-        rows.first?.dropLast().compactMap { $0?.split(separator: ":").last.flatMap { Int($0) } }.max()
+        rows.first?.dropLast(2).compactMap { $0?.split(separator: ":").last.flatMap { Int($0) } }.max()
     }
 
     /// The expressions of the poll but the last, which is the moment at which the configuration was loaded.
     private static let pollParts: [String] = {
         let opening = "(SELECT pg_catalog.concat(pg_catalog.count(*)"
-        var rest = CatalogPoll.query.sql[...]
+        var rest = CatalogPoll.sql[...]
         var parts: [String] = []
         while let place = rest.firstRange(of: opening) {
             rest = rest[place.upperBound...]

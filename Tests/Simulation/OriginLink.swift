@@ -85,7 +85,7 @@ final class OriginLink: PostgresLink {
         guard state != .closed else { return }  // lost; its event says so
         precondition(state == .idle, "one query at a time")
         state = .asking
-        isPolling = sql == CatalogPoll.query.sql
+        isPolling = sql == CatalogPoll.sql
         toOrigin?.send([.query(sql, parameters)])
     }
 

@@ -82,7 +82,7 @@ struct OracleCatalogTests {
         change(.addColumn(.extra, .int4, standard: nil))
         let publications = Publications(scene.surroundings, scene.database)
         let answers = CatalogAnswers(publications: publications, database: scene.database)
-        let rows = answers.rows(CatalogPoll.query.sql, [])
+        let rows = answers.rows(CatalogPoll.sql, ["{}"])
         #expect(CatalogAnswers.version(ofPoll: rows) == 2)
     }
 }

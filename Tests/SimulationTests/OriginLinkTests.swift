@@ -188,13 +188,13 @@ import Testing
     @Test func thePollChangesWithARestartAlone() {
         let world = connected(.catalog)
         var poll = CatalogPoll()
-        #expect(poll.absorb(ask(CatalogPoll.query, world)) == .everything)
-        #expect(poll.absorb(ask(CatalogPoll.query, world)) == [])
+        #expect(poll.absorb(ask(CatalogPoll.query(), world)) == .everything)
+        #expect(poll.absorb(ask(CatalogPoll.query(), world)) == [])
         world.publications.restarted()
         world.pass(milliseconds: 100)
         world.link(.catalog).connect([])
         world.pass(milliseconds: 100)
-        #expect(poll.absorb(ask(CatalogPoll.query, world)) == .sessions)
+        #expect(poll.absorb(ask(CatalogPoll.query(), world)) == .sessions)
     }
 
     @Test func rightsAndBlockersAreAnswered() {
