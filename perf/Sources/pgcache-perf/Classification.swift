@@ -119,6 +119,7 @@ private enum CannedCatalog {
             [
                 "public", table, oid, "r", "p", "f", "f", "f", "d", "\(position + 1)", column.name, column.type, "f",
                 "t", "t", position == 0 ? "t" : "f", "f", "t", "f", column.type, "public", table, nil, nil,
+                nil,
             ]
         }
     }
