@@ -32,15 +32,15 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def until(ready, what):
+def until(ready, what, seconds=READY_SECONDS):
     """Polls `ready` up to a deadline; returns what it gave."""
-    deadline = time.monotonic() + READY_SECONDS
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         value = ready()
         if value:
             return value
         time.sleep(0.02)
-    raise Failure(f"{what}: not ready after {READY_SECONDS} s")
+    raise Failure(f"{what}: not ready after {seconds} s")
 
 
 def accepts(port):
@@ -182,6 +182,10 @@ class Origin(Peer):
             insert into item select k, substr(repeat(md5(k::text), 4), 1, 100)
                 from generate_series({FIRST_KEY}, {FIRST_KEY + rows - 1}) k;
             """, "-c", "vacuum analyze item", "-c", "checkpoint"])
+
+    def execute(self, sql):
+        """Each statement of its own, in one session."""
+        self.world.run_once([*self.psql, "bench", "-q"], input=sql)
 
     @staticmethod
     def binaries():

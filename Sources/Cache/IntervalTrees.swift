@@ -107,12 +107,10 @@ struct IntervalTrees {
             interval = node
             return node
         }
-        if order < 0 {
-            pool[Int(node)].left = inserting(lower, upper, at: pool[Int(node)].left, &interval)
-        } else {
-            pool[Int(node)].right = inserting(lower, upper, at: pool[Int(node)].right, &interval)
-        }
-        return balanced(node)
+        let child = order < 0 ? pool[Int(node)].left : pool[Int(node)].right
+        let before = outline(child)
+        let changed = inserting(lower, upper, at: child, &interval)
+        return replaced(child, before, by: changed, isLeft: order < 0, of: node)
     }
 
     private mutating func removing(_ interval: UInt32, from node: UInt32) -> UInt32 {
@@ -127,23 +125,39 @@ struct IntervalTrees {
             return balanced(first)
         }
         let wanted = pool[Int(interval)]
-        if Self.order(wanted.lower, wanted.upper, pool[Int(node)]) < 0 {
-            pool[Int(node)].left = removing(interval, from: left)
-        } else {
-            pool[Int(node)].right = removing(interval, from: right)
-        }
-        return balanced(node)
+        let isLeft = Self.order(wanted.lower, wanted.upper, pool[Int(node)]) < 0
+        let child = isLeft ? left : right
+        let before = outline(child)
+        return replaced(child, before, by: removing(interval, from: child), isLeft: isLeft, of: node)
     }
 
     private mutating func takingFirst(of node: UInt32) -> (first: UInt32, rest: UInt32) {
         let left = pool[Int(node)].left
         if left == Self.none { return (node, pool[Int(node)].right) }
+        let before = outline(left)
         let (first, rest) = takingFirst(of: left)
-        pool[Int(node)].left = rest
-        return (first, balanced(node))
+        return (first, replaced(left, before, by: rest, isLeft: true, of: node))
     }
 
     // MARK: Balance
+
+    /// What the nodes above depend on.
+    private struct Outline: Equatable {
+        var height: UInt8
+        var reach: Limit?
+    }
+    private func outline(_ node: UInt32) -> Outline? {
+        node == Self.none ? nil : Outline(height: pool[Int(node)].height, reach: pool[Int(node)].reach)
+    }
+
+    /// A child has changed. Where that shows to nobody above, its sibling, far away in memory, is not looked at.
+    private mutating func replaced(
+        _ child: UInt32, _ before: Outline?, by changed: UInt32, isLeft: Bool, of node: UInt32
+    ) -> UInt32 {
+        if changed == child, before == outline(child) { return node }
+        if isLeft { pool[Int(node)].left = changed } else { pool[Int(node)].right = changed }
+        return balanced(node)
+    }
 
     private func height(_ node: UInt32) -> Int { node == Self.none ? 0 : Int(pool[Int(node)].height) }
 

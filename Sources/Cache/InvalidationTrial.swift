@@ -1,8 +1,8 @@
 import CDC
 import PGProtocol
 
-/// A memo with many entries over one relation, and changes that hit one of them each: what `perf/invalidate` measures,
-/// and nothing else uses.
+/// A memo with many entries over one relation, and transactions of the stream that hit one of them each: what
+/// `perf/bench --kinds invalidate` measures, and nothing else uses.
 ///
 /// The relation has four columns: id, the key; tenant; size; name.
 package final class InvalidationTrial {
@@ -34,6 +34,8 @@ package final class InvalidationTrial {
     private let memo: Memo
     private let statement: UnsafeMutablePointer<Statement>
     private let mapping: RowMapping
+    private var builder = SourceTransactionBuilder()
+    private var position = LSN(1)
     private var invalidated: [EntryID] = []
 
     /// Nil when the memo had no room, or the relation is not what it should be.
@@ -58,19 +60,26 @@ package final class InvalidationTrial {
         guard let made, let mapping = RowMapping(relation, shape) else { return nil }
         statement = made
         self.mapping = mapping
+        _ = receive(transaction(describing(shape)))
         memo.dependencies.noteIdentity(of: relation)
         for number in 0..<count where !store(number) { return nil }
     }
 
-    /// A change for each of these entries, which are gone then. True when each hit its entry and no other.
-    package func change(_ numbers: [Int]) -> Bool {
-        var hits = 0
-        for number in numbers {
-            invalidated.removeAll(keepingCapacity: true)
-            memo.invalidate(by: mapping.bind(update(number)), at: LSN(1), into: &invalidated)
-            hits += invalidated.count
+    /// The messages of pgoutput for a transaction that hits this entry.
+    package func messages(hitting number: Int) -> [[UInt8]] { transaction(update(number)) }
+
+    /// Takes the messages of one transaction, as the stream brings them; how many entries are gone then. Nil for what
+    /// cannot be read.
+    package func receive(_ messages: [[UInt8]]) -> Int? {
+        invalidated.removeAll(keepingCapacity: true)
+        for message in messages {
+            guard let completed = try? withView(message, { try builder.messageReceived($0) }) else { continue }
+            for change in completed.transaction.changes {
+                memo.invalidate(by: mapping.bind(change), at: completed.transaction.endLSN, into: &invalidated)
+            }
+            return invalidated.count
         }
-        return hits == numbers.count
+        return nil
     }
 
     /// Stores these entries again.
@@ -129,21 +138,69 @@ package final class InvalidationTrial {
         }
     }
 
+    // MARK: Messages of pgoutput
+
+    private func transaction(_ message: [UInt8]) -> [[UInt8]] {
+        let begun = position
+        position = LSN(position.value + 1000)
+        var begin = ByteWriter()
+        begin.uint8(UInt8(ascii: "B"))
+        begin.uint64(begun.value)
+        begin.uint64(0)
+        begin.uint32(700)
+        var commit = ByteWriter()
+        commit.uint8(UInt8(ascii: "C"))
+        commit.uint8(0)
+        commit.uint64(begun.value)
+        commit.uint64(position.value)
+        commit.uint64(0)
+        return [begin.bytes, message, commit.bytes]
+    }
+
+    private func describing(_ shape: RelationShape) -> [UInt8] {
+        var writer = ByteWriter()
+        writer.uint8(UInt8(ascii: "R"))
+        writer.uint32(shape.oid.value)
+        writer.cString(shape.schema)
+        writer.cString(shape.name)
+        writer.uint8(shape.replicaIdentity)
+        writer.uint16(UInt16(shape.columns.count))
+        for column in shape.columns {
+            writer.uint8(column.isKey ? 1 : 0)
+            writer.cString(column.name)
+            writer.uint32(column.type.value)
+            writer.uint32(UInt32(bitPattern: column.typeModifier))
+        }
+        return writer.bytes
+    }
+
     /// A row comes to where entry `number` looks, and was nowhere before.
-    private func update(_ number: Int) -> RowChange {
-        func text(_ value: Int) -> ColumnImage { .text(Array(String(value).utf8)) }
-        var new = [text(number), text(-1), text(-1), ColumnImage.text(Array("nobody".utf8))]
-        let old = new
+    private func update(_ number: Int) -> [UInt8] {
+        let old = ["\(number)", "-1", "-1", "nobody"]
+        var new = old
         switch kind {
         case .key: break
-        case .held, .full: new[1] = text(number)
-        case .twoColumns: (new[1], new[2]) = (text(7), text(number))
-        case .range, .twoUses: new[2] = text(10 * number + 5)
-        case .rangeOfOne: (new[1], new[2]) = (text(7), text(10 * number + 5))
-        case .prefix: new[3] = .text(Array("user-\(number)-x".utf8))
-        case .list: new[1] = text(3 * number + 1)
+        case .held, .full: new[1] = "\(number)"
+        case .twoColumns: (new[1], new[2]) = ("7", "\(number)")
+        case .range, .twoUses: new[2] = "\(10 * number + 5)"
+        case .rangeOfOne: (new[1], new[2]) = ("7", "\(10 * number + 5)")
+        case .prefix: new[3] = "user-\(number)-x"
+        case .list: new[1] = "\(3 * number + 1)"
         }
-        let isFull = kind != .key && kind != .held
-        return RowChange(relation: OID(20_000), kind: .update(old: isFull ? .full(old) : .absent, new: new))
+        var writer = ByteWriter()
+        func image(_ mark: Character, _ values: [String]) {
+            writer.uint8(mark.asciiValue ?? 0)
+            writer.uint16(UInt16(values.count))
+            for value in values {
+                writer.uint8(UInt8(ascii: "t"))
+                writer.uint32(UInt32(value.utf8.count))
+                writer.append(Array(value.utf8))
+            }
+        }
+        writer.uint8(UInt8(ascii: "U"))
+        writer.uint32(20_000)
+        if kind != .key, kind != .held { image("O", old) }
+        image("N", new)
+        return writer.bytes
     }
 }

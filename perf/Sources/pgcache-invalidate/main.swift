@@ -1,7 +1,7 @@
-// What a change costs that hits one entry of a relation, with few and with many entries there are: nanoseconds from the
-// row image to the entry being gone, and how many times as much it is. A line of JSON for each kind of constraint.
+// What a transaction of the stream costs that hits one entry of a relation, by how many entries there are: nanoseconds
+// from its messages to the entry being gone, with few and with many. A line of JSON for each kind of constraint.
 //
-//     pgcache-invalidate [ROUNDS]
+//     pgcache-invalidate [ROUNDS [KIND]]
 
 import Cache
 
@@ -13,11 +13,12 @@ let rounds = CommandLine.arguments.dropFirst().first.flatMap { Int($0) } ?? 41
 
 struct Failure: Error { let sentence: String }
 
-/// Nanoseconds for each change of one batch. The numbers are spread, so that entries are not found in the cache.
+/// Nanoseconds for each transaction of one batch. The numbers are spread, so that entries are not found in the cache.
 func measure(_ trial: InvalidationTrial, count: Int, round: Int) throws -> Double {
     let numbers = (0..<batch).map { (($0 * 2 + round) * (count / few) + $0 * 37 % max(count / few, 1)) % count }
+    let transactions = numbers.map(trial.messages(hitting:))
     let started = ContinuousClock.now
-    let isRight = trial.change(numbers)
+    let isRight = transactions.allSatisfy { trial.receive($0) == 1 }
     let spent = ContinuousClock.now - started
     guard isRight else { throw Failure(sentence: "a change hit other entries than its own") }
     guard trial.restore(numbers) else { throw Failure(sentence: "no room for the entries") }
@@ -26,7 +27,9 @@ func measure(_ trial: InvalidationTrial, count: Int, round: Int) throws -> Doubl
 
 func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
 
-for kind in InvalidationTrial.Kind.allCases {
+let wanted = CommandLine.arguments.dropFirst(2).first
+
+for kind in InvalidationTrial.Kind.allCases where wanted == nil || wanted == kind.rawValue {
     guard let small = InvalidationTrial(kind, count: few), let large = InvalidationTrial(kind, count: many) else {
         throw Failure(sentence: "no room for the entries")
     }

@@ -104,16 +104,24 @@ private enum CannedCatalog {
         case CatalogQueries.originFacts: [["5", "bench", "150018", "logical", "UTF8", "f", "pgcache", "f", "t", "f"]]
         case CatalogQueries.functions(builtIn: true): [["count", "2803", "pg_catalog", "i", "a", "f"]]
         case CatalogQueries.functions(builtIn: false), CatalogQueries.userNames: []
-        case CatalogQueries.relations: tables.keys.sorted().filter { asks(question, $0) }.flatMap(rows)
+        case CatalogQueries.relations: pairs(question).flatMap(rows)
         default: [[]]
         }
     }
 
-    private static func asks(_ question: OriginQuery, _ table: String) -> Bool {
-        question.parameters[1]?.contains(table) ?? false
+    /// Schemas and names that are asked for, in order.
+    private static func pairs(_ question: OriginQuery) -> [(schema: String, name: String)] {
+        func words(_ array: String?) -> [String] {
+            (array ?? "{}").dropFirst().dropLast().split(separator: ",").map { $0.filter { $0 != "\"" } }
+        }
+        return zip(words(question.parameters[0]), words(question.parameters[1])).sorted { $0 < $1 }
+            .map { (schema: $0.0, name: $0.1) }
     }
 
-    private static func rows(of table: String) -> [[String?]] {
+    private static func rows(schema: String, table: String) -> [[String?]] {
+        guard schema == "public", tables[table] != nil else {
+            return [[schema, table] + Array(repeating: nil, count: 23)]
+        }
         let oid = "\(20_001 + (tables.keys.sorted().firstIndex(of: table) ?? 0))"
         return (tables[table] ?? []).enumerated().map { position, column in
             [
