@@ -133,10 +133,11 @@ struct CatalogAnswers {
         rows.first?.dropLast(2).compactMap { $0?.split(separator: ":").last.flatMap { Int($0) } }.max()
     }
 
-    /// The expressions of the poll but the last, which is the moment at which the configuration was loaded.
+    /// The expressions of the poll but the last two: the moment at which the configuration was loaded, and `versions`.
     private static let pollParts: [String] = {
         let opening = "(SELECT pg_catalog.concat(pg_catalog.count(*)"
-        var rest = CatalogPoll.sql[...]
+        let end = CatalogPoll.sql.firstRange(of: "pg_catalog.pg_conf_load_time()")?.lowerBound
+        var rest = CatalogPoll.sql[..<(end ?? CatalogPoll.sql.endIndex)]
         var parts: [String] = []
         while let place = rest.firstRange(of: opening) {
             rest = rest[place.upperBound...]
