@@ -138,6 +138,27 @@ def test_a_follower_after_a_change_gets_the_answer_after_it(start_proxy, origin,
     assert not problems
 
 
+def test_who_asks_after_a_change_does_not_wait_for_an_older_leader(start_proxy, origin, database, direct):
+    """The change was received: the answer that is still being made is of before it."""
+    proxy = start_proxy(coalesce_timeout="20s")
+    proxy.wait_until_cached("select count(*) from item")
+    for number in range(3):
+        sql = SLOW.format(f"older leader {number}")
+        leader, follower = (w.WireClient.logged_in(proxy.host, proxy.port, database) for _ in range(2))
+        leader.send(w.query(sql))
+        wait_until(lambda: origin.value(
+            "select count(*) from pg_stat_activity where state = 'active' and query like %s",
+            parameters=(f"%older leader {number}%",)) > 0, "the leader is under way")
+        received = proxy.metric("pgcache_cdc_inserts")
+        direct.execute(f"insert into item values ({90_000 + number}, 'late', 2000)")
+        wait_until(lambda: proxy.metric("pgcache_cdc_inserts") > received, "the change was received")
+        answer = follower.ask(w.query(sql))
+        assert w.rows(answer)[0][0] == str(direct.execute(sql).fetchone()[0]).encode()
+        leader.receive_until_ready()
+        for client in (leader, follower):
+            client.close()
+
+
 def test_rights_are_not_shared_by_coalescing(start_proxy, origin, database):
     proxy = start_proxy(coalesce_timeout="20s")
     proxy.wait_until_cached("select count(*) from item")

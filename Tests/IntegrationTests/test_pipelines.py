@@ -121,6 +121,22 @@ class TestExtendedPipelines:
         assert w.rows(wire.ask(read)) == [[b"0"]]
         assert w.rows(proxy.wait_until_cached(lambda: wire.ask(read))) == [[b"0"]]
 
+    def test_what_a_read_saw_of_a_write_that_is_rolled_back_is_not_kept(self, proxy, wire):
+        """The statement is known, and this parameter was never asked: nothing else forbids to keep the answer."""
+        read = "select name, 'rolled back' as why from item where id = $1"
+
+        def ask(key):
+            return w.parse(read) + w.bind("", [str(key)]) + w.execute()
+
+        warm(proxy, wire, ask(1) + w.SYNC)
+        for key in range(60, 64):
+            answer = wire.ask(
+                w.parse(f"update item set name = 'undone' where id = {key}") + w.bind() + w.execute()
+                + ask(key) + w.parse("select 1 / (id - id) from item where id = 1") + w.bind() + w.execute() + w.SYNC)
+            assert w.rows(answer)[0][0] == b"undone" and w.error(answer) == "22012"
+            answer = proxy.wait_until_cached(lambda: wire.ask(ask(key) + w.SYNC))
+            assert w.rows(answer) == [[f"item {key}".encode(), b"rolled back"]]
+
     def test_sync_alone_is_answered(self, wire):
         wire.send(w.SYNC, w.SYNC, w.SYNC)
         assert [wire.receive().status() for _ in range(3)] == ["I", "I", "I"]

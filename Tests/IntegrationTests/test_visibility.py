@@ -63,7 +63,8 @@ class HeldCommit:
 
 @pytest.fixture
 def proxy(waiting_origin, reactor):
-    process = Proxy(waiting_origin, "postgres", reactor)
+    # A poll would see that the configuration was loaded again to let a commit go, and empty the cache at that.
+    process = Proxy(waiting_origin, "postgres", reactor, catalog_poll_interval="3600s")
     yield process
     process.remove()
 
