@@ -300,7 +300,7 @@ extension CacheStore {
         if statement.pointee.rolesAsked.contains(role) { return .pendingRights }
         let question = Rights.query(
             role: name, needs: query.rights, reads: subject.reads, functions: query.functions)
-        if questions.ask(.rights(subject), question) { statement.pointee.rolesAsked.insert(role) }
+        if questions.ask(.rights(subject, question), question) { statement.pointee.rolesAsked.insert(role) }
         return .pendingRights
     }
 
@@ -352,21 +352,21 @@ extension CacheStore {
             case .unusable: break
             case .contradictory: schemaChanged()
             }
-        case .rights(let subject):
-            guard Rights.who(rows) == poll.who else {
-                // Roles are others than at the last poll: the next must tell, or what is learned now would outlive
-                // a change back [P1].
-                rightsChanged()
-                pollDue()
-                return
+        case .rights(let subject, let question):
+            // Roles are others than at the last poll: the next must tell, or what is learned now would outlive a change
+            // back [P1].
+            guard Rights.who(rows) == poll.who else { return rightsAreInDoubt() }
+            if Rights.judge(rows) {
+                let isAsked = questions.ask(.confirmation(subject, answer: rows), Rights.confirmation(of: question))
+                if !isAsked { rightsAreInDoubt() }
+            } else {
+                learn(subject, isAllowed: false)
             }
-            guard Rights.versions(rows).map({ catalog.unproven.note(rights: $0) }) ?? true else {
-                rightsChanged()
-                return
-            }
-            let isForAll = Rights.coversAllColumns(rows)
-            learn(isForAll ? subject.ofAllColumns : subject, isAllowed: Rights.judge(rows))
-            wakeExplaining()
+        case .confirmation(let subject, let answer):
+            guard Rights.confirms(rows, answer),
+                Rights.versions(answer).map({ catalog.unproven.note(rights: $0) }) ?? true
+            else { return rightsAreInDoubt() }
+            learn(Rights.coversAllColumns(answer) ? subject.ofAllColumns : subject, isAllowed: true)
         case .poll(let unproven):
             let wasFirst = !hasPolled
             hasPolled = true
@@ -382,7 +382,13 @@ extension CacheStore {
         }
     }
 
+    private func rightsAreInDoubt() {
+        rightsChanged()
+        pollDue()
+    }
+
     private func learn(_ subject: RightsSubject, isAllowed: Bool) {
+        defer { wakeExplaining() }
         if rightsKnown.count >= CacheStore.pendingMax { rightsKnown.removeAll() }
         rightsKnown[subject] = isAllowed
     }
@@ -390,7 +396,7 @@ extension CacheStore {
     public func questionFailed() {
         switch questions.answered() {
         case .catalog(let request): catalog.failed(request)
-        case .rights(let subject): learn(subject, isAllowed: false)
+        case .rights(let subject, _), .confirmation(let subject, _): learn(subject, isAllowed: false)
         case .poll(let unproven): catalog.unproven.restore(unproven)
         case .stale, nil: break
         }

@@ -156,7 +156,8 @@ public struct CatalogPoll: Sendable {
 
     /// `oid:hash:hash` of those rows of `from` whose OIDs are among `oids`, an expression.
     static func versions(of oids: String, from: String) -> String {
-        "(SELECT COALESCE(pg_catalog.string_agg(pg_catalog.concat(c.oid, ':', \(version), ':', \(rights)), ' '), '') "
+        "(SELECT COALESCE(pg_catalog.string_agg(pg_catalog.concat(c.oid, ':', \(version), ':', \(rights)), "
+            + "' ' ORDER BY c.oid), '') "
             + "FROM \(from) c WHERE c.oid \(CatalogQueries.equals) ANY (\(oids)) AND \(counts))"
     }
 

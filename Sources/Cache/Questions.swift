@@ -6,7 +6,9 @@ import PGProtocol
 struct Questions {
     enum Subject {
         case catalog(Catalog.Request)
-        case rights(RightsSubject)
+        case rights(RightsSubject, OriginQuery)
+        /// The same once more in a later snapshot, for an answer that says yes.
+        case confirmation(RightsSubject, answer: [[String?]])
         case poll(proving: CatalogPoll.Unproven)
         /// Asked before the schema changed: whatever is answered may be old.
         case stale
@@ -47,7 +49,7 @@ struct Questions {
         waiting = waiting[first...].compactMap { if case .poll = $0.0 { (nothing, $0.1) } else { nil } }
         first = 0
         switch current {
-        case .catalog, .rights: current = .stale
+        case .catalog, .rights, .confirmation: current = .stale
         case .poll: current = nothing
         case .stale, nil: break
         }
@@ -56,17 +58,20 @@ struct Questions {
     /// Privileges have changed: what was asked of them before says nothing any more.
     mutating func rightsChanged() {
         waiting = waiting[first...].compactMap { subject, query in
-            if case .rights = subject { nil } else { (Self.withoutRights(subject), query) }
+            Self.withoutRights(subject).map { ($0, query) }
         }
         first = 0
-        if case .rights = current { current = .stale }
-        current = current.map(Self.withoutRights)
+        current = current.map { Self.withoutRights($0) ?? .stale }
     }
 
-    private static func withoutRights(_ subject: Subject) -> Subject {
-        guard case .poll(var unproven) = subject else { return subject }
-        unproven.forgetRights()
-        return .poll(proving: unproven)
+    private static func withoutRights(_ subject: Subject) -> Subject? {
+        switch subject {
+        case .rights, .confirmation: return nil
+        case .catalog, .stale: return subject
+        case .poll(var unproven):
+            unproven.forgetRights()
+            return .poll(proving: unproven)
+        }
     }
 
     mutating func answered() -> Subject? {

@@ -46,11 +46,27 @@ public enum Rights {
                 THEN 'c'
               ELSE 'f' END
               FROM pg_catalog.pg_roles r WHERE r.rolname \(equals) $1::pg_catalog.name), 'f'),
-              \(CatalogPoll.whoExpression),
-              \(CatalogPoll.versions(of: "$2::pg_catalog.oid[] OPERATOR(pg_catalog.||) $8::pg_catalog.oid[]",
-                from: "pg_catalog.pg_class"))
+              \(CatalogPoll.whoExpression), \(versions("$2", "$8"))
             """
     }()
+
+    /// What the roles and the relations (`$1`, `$2`) are now, as in the last two values of `sql`.
+    ///
+    /// Privileges are looked up in what the backend has just heard of, the roles in the question's snapshot, which may
+    /// be older: a right that is given while the question runs would be judged by roles that do not have it yet. So a
+    /// yes counts only if the same is true in a later snapshot.
+    package static let confirmation =
+        "SELECT \(CatalogPoll.whoExpression), \(versions("$1", "$2"))"
+
+    private static func versions(_ needed: String, _ read: String) -> String {
+        let oids = "\(needed)::pg_catalog.oid[] OPERATOR(pg_catalog.||) \(read)::pg_catalog.oid[]"
+        return CatalogPoll.versions(of: oids, from: "pg_catalog.pg_class")
+    }
+
+    /// Whether a later snapshot shows what the answer was judged by.
+    static func confirms(_ rows: [[String?]], _ answer: [[String?]]) -> Bool {
+        rows.count == 1 && answer.count == 1 && rows[0] == Array(answer[0].dropFirst())
+    }
 
     /// The question for one role, by name, about what a resolved statement names.
     package static func query(
@@ -70,6 +86,12 @@ public enum Rights {
                 array(columns.map(\.1.relation)), array(columns.map(\.1.number)), SQLText.array(columns.map(\.0)),
                 array(reads.sorted()),
             ])
+    }
+
+    /// The question whether the roles and relations of another are still the same.
+    static func confirmation(of question: OriginQuery) -> OriginQuery {
+        let parameters = question.parameters
+        return OriginQuery(confirmation, parameters.count == 8 ? [parameters[1], parameters[7]] : ["{}", "{}"])
     }
 
     /// Whether the role has all of these rights; anything but a plain yes is a no.

@@ -12,7 +12,7 @@ import Testing
     private func kind(_ subject: Questions.Subject?) -> String {
         switch subject {
         case .catalog: "catalog"
-        case .rights: "rights"
+        case .rights, .confirmation: "rights"
         case .poll: "poll"
         case .stale: "stale"
         case nil: "none"
@@ -21,7 +21,7 @@ import Testing
 
     @Test func theNextIsAskedWhenTheLastIsAnswered() {
         var questions = Questions()
-        _ = questions.ask(.rights(subject), query)
+        _ = questions.ask(.rights(subject, query), query)
         _ = questions.ask(.poll(proving: CatalogPoll.Unproven()), CatalogPoll.query())
         #expect(questions.next() == query)
         #expect(questions.next() == nil)
@@ -39,8 +39,8 @@ import Testing
     /// [D1] What was asked before the schema changed says nothing any more.
     @Test func aChangeOfTheSchemaMakesAnswersStale() {
         var questions = Questions()
-        _ = questions.ask(.rights(subject), query)
-        _ = questions.ask(.rights(subject), query)
+        _ = questions.ask(.rights(subject, query), query)
+        _ = questions.ask(.rights(subject, query), query)
         _ = questions.ask(.poll(proving: CatalogPoll.Unproven()), CatalogPoll.query())
         _ = questions.next()
         questions.schemaChanged()

@@ -228,6 +228,30 @@ import Testing
         #expect(fixture.store.askRights(third, 0) == nil && fixture.store.mayRead(third, 0))
     }
 
+    /// A right is looked up in what the backend has just heard of, its roles in an older snapshot: a grant that comes
+    /// between the two would be proven by roles that do not have it.
+    @Test func p1AYesCountsWhenALaterLookShowsTheSame() throws {
+        let fixture = Fixture()
+        let statement = try fixture.statement(try fixture.profile(), "select id from plain")
+        let who = fixture.store.poll.who
+        func look(_ first: String, _ second: String) {
+            while let question = fixture.store.nextQuestion() {
+                switch question.sql {
+                case Rights.sql: fixture.store.questionAnswered([["t", who, first]])
+                case Rights.confirmation:
+                    #expect(question.parameters == ["{20003}", "{20003}"])
+                    fixture.store.questionAnswered([[who, second]])
+                default: fixture.store.questionFailed()
+                }
+            }
+        }
+        #expect(fixture.store.askRights(statement, 0) == .pendingRights)
+        look("20003:1:1", "20003:1:2")
+        #expect(fixture.store.askRights(statement, 0) == .pendingRights && !fixture.store.mayRead(statement, 0))
+        look("20003:1:2", "20003:1:2")
+        #expect(fixture.store.askRights(statement, 0) == nil && fixture.store.mayRead(statement, 0))
+    }
+
     @Test func p1AChangeOfPrivilegesEndsTheProofsAndLeavesTheRest() throws {
         let fixture = Fixture()
         let statement = try fixture.statement(try fixture.profile(), "select id from plain")

@@ -15,6 +15,9 @@ struct CatalogAnswers {
 
     func rows(_ sql: String, _ parameters: [String?]) -> [[String?]] {
         if sql == Rights.sql { return rights(parameters) }
+        if sql == Rights.confirmation {
+            return [[who, versions(parameters[0], parameters[1])]]
+        }
         if sql == CatalogQueries.relations { return relations(parameters) }
         if sql == CatalogPoll.sql { return [poll + [versions(parameters[0])]] }
         if sql.hasPrefix("SELECT pg_wal_lsn_diff(") { return publications.retention(sql) }
@@ -80,14 +83,14 @@ struct CatalogAnswers {
         let state = database.catalog
         let tables = (parameters[1] ?? "{}").dropFirst().dropLast().split(separator: ",").map { OID($0) }
         guard let role = parameters[0].flatMap({ OriginRole(rawValue: $0) }) else {
-            return [["f", who, ""]]
+            return [["f", who, versions(parameters[1], parameters[7])]]
         }
         let mayRead = tables.allSatisfy { oid in
             guard let table = oid.flatMap({ database.table($0) }) else { return false }
             return state.mayRead(role, table) && state.mayUseSchema(role, of: table)
         }
         let hasPolicy = tables.contains { $0 == state.sheet?.oid } && state.sheet?.hasRowSecurity == true
-        return [[!mayRead ? "f" : hasPolicy ? "p" : "t", who, versions(parameters[1])]]
+        return [[!mayRead ? "f" : hasPolicy ? "p" : "t", who, versions(parameters[1], parameters[7])]]
     }
     private var who: String? { CatalogPoll.who(ofRow: poll + [""]) }
 
@@ -97,10 +100,10 @@ struct CatalogAnswers {
         return Table.all.contains { $0.oid == oid } ? "same" : nil
     }
 
-    /// The same with the privileges, for an array of OIDs.
-    private func versions(_ array: String?) -> String {
-        let oids = Set((array ?? "{}").dropFirst().dropLast().split(separator: ",").compactMap { OID(String($0)) })
-        return oids.sorted().compactMap { oid in
+    /// The same with the privileges, for arrays of OIDs.
+    private func versions(_ arrays: String?...) -> String {
+        let numbers = arrays.flatMap { ($0 ?? "{}").dropFirst().dropLast().split(separator: ",") }
+        return Set(numbers.compactMap { OID(String($0)) }).sorted().compactMap { oid in
             guard let version = version(of: oid), let table = database.table(oid) else { return nil }
             let state = database.catalog
             let readers = table < state.readers.count ? state.readers[table] : state.sheet?.readers ?? []
