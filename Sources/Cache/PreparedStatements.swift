@@ -53,6 +53,8 @@ struct PreparedStatements {
     private(set) var unnamed: Slot?
     /// The origin may know names that are not here: PREPARE gave them.
     var hasUnseen = false
+    /// There is an unnamed statement at the origin that is not here: its text is too long, or there was no room.
+    var hasUnseenUnnamed = false
     private var lastNumber: UInt32 = 0
 
     /// PostgreSQL tells names apart by their first 63 bytes (NAMEDATALEN); longer ones are left to it.
@@ -123,7 +125,23 @@ struct PreparedStatements {
     }
 
     private mutating func put(_ slot: Slot) {
-        if slot.name.isEmpty { unnamed = slot } else { slots.append(slot) }
+        guard slot.name.isEmpty else { return slots.append(slot) }
+        unnamed = slot
+        hasUnseenUnnamed = false
+    }
+
+    /// Returns the statement that the unnamed one was, to be released.
+    mutating func removeUnnamed() -> StatementID? {
+        hasUnseenUnnamed = false
+        defer { unnamed = nil }
+        return unnamed?.statement
+    }
+
+    /// Settings may be others than those under which the origin has analyzed the unnamed statement.
+    mutating func mixUnnamed() { unnamed?.isMixed = true }
+
+    mutating func unnamedHasEndedAtOrigin() {
+        if unnamed?.place.needsParse == false { unnamed?.place = .local }
     }
 
     mutating func remove(_ name: ByteView) -> StatementID? { take(name)?.statement }
@@ -212,10 +230,12 @@ struct PreparedStatements {
         return statement
     }
 
-    /// Names and statements that the origin does not know.
-    var localOnes: [(name: [UInt8], statement: StatementID)] {
-        slots.filter { $0.place == .local }.map { ($0.name, $0.statement) }
-    }
+    /// What the origin does not know: a name, empty for the unnamed one, and its statement.
+    typealias Unsent = (name: [UInt8], statement: StatementID)
+
+    var hasLocal: Bool { unnamed?.place == .local || slots.contains { $0.place == .local } }
+    var localOnes: [Unsent] { slots.filter { $0.place == .local }.map { ($0.name, $0.statement) } }
+    var localUnnamed: [Unsent] { unnamed.map { $0.place == .local ? [($0.name, $0.statement)] : [] } ?? [] }
 
     /// DEALLOCATE ALL: the origin knows no name any more but those whose Parse is still on its way. Returns the
     /// statements to be released.

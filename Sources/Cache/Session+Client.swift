@@ -87,11 +87,7 @@ extension Session {
         }
         guard view.count >= total else { return .needMore(total) }
         let key = view.slice(from: 5, count: total - 5)
-        // A simple query ends the unnamed statement (manual, 55.2.3).
-        if let unnamed = prepared.remove(key.slice(from: 0, count: 0)) {
-            store.statements.release(unnamed)
-            hasEndedUnnamed = true
-        }
+        endUnnamed(store)
         guard key.count <= store.limits.statementBytesMax else {
             return forwardUnread(.query, view, total, store)
         }
@@ -133,7 +129,7 @@ extension Session {
             settings.sent = step
             settings.hasFailed = false
             hasEndedUnnamed = false
-            sendPrepared(statement.pointee.effect, store, ownSegment: true)
+            sendPrepared(statement.pointee.possibleEffect, store, ownSegment: true)
             pipeline.append(
                 Pipeline.Owed(
                     .query, isRead: statement.pointee.possibleEffect.isEmpty,
@@ -265,7 +261,8 @@ extension Session {
             unit.parse != nil
             ? statement.pointee.verb == .none && statement.pointee.settingChange == .none
             : statement.pointee.mayBeCached
-        return isWorthwhile ? stepForSettings(store) : nil
+        let endsUnnamed = unit.parse != nil && unit.statementName?.count == 0
+        return isWorthwhile && (endsUnnamed || !mustKeepUnnamed(store)) ? stepForSettings(store) : nil
     }
 
     /// BEGIN and the like in the extended protocol. Nil where the origin has to be asked.
@@ -274,6 +271,7 @@ extension Session {
         _ store: CacheStore
     ) -> ClientStep? {
         guard bind.hasNoParameters, unit.parse == nil || mayKeepLocal(unit, statement.pointee.id) else { return nil }
+        if unit.parse != nil, unit.statementName?.count == 0 { endUnnamed(store) }
         var tag: StaticString = "DEALLOCATE"
         if statement.pointee.verb != .none {
             switch answerVerb(statement, store) {
@@ -345,12 +343,14 @@ extension Session {
         _ unit: ExtendedUnit, _ statement: StatementID, _ store: CacheStore
     ) -> Bool {
         guard mayKeepLocal(unit, statement), let name = unit.statementName else { return false }
-        if name.count == 0, prepared.unnamed?.statement == statement,
-            prepared.unnamed?.place != .local
+        if name.count == 0, let unnamed = prepared.unnamed, unnamed.statement == statement, unnamed.place != .local,
+            !unnamed.isMixed
         {
             return true
         }
         guard let known = store.statements[statement].map({ store.canonical($0) }) else { return false }
+        // A block that fails takes its settings back, and then prepares nothing any more [K1].
+        if settings.blockChange != .none, known.pointee.keepsSettings { return false }
         // What returns no rows has no description that could change.
         let shape = known.pointee.rowShape
         guard shape != nil || known.pointee.verb != .none || known.pointee.deallocates || known.pointee.isExplain

@@ -182,9 +182,8 @@ extension Session {
             return becomesOpaque(view, store)
         }
         _ = openBlock(before: [], store)
-        for one in prepared.localOnes { withView(one.name) { inject($0, one.statement, store, checks: false) } }
-        if let unnamed = prepared.unnamed, unnamed.place == .local {
-            inject(view.slice(from: 0, count: 0), unnamed.statement, store)
+        for one in prepared.localOnes + prepared.localUnnamed {
+            withView(one.name) { inject($0, one.statement, store, checks: false) }
         }
         guard pipeline.owesInjected else { return becomesOpaque(view, store) }
         isFlushing = true
@@ -277,6 +276,10 @@ extension Session {
     mutating func forwardMessages(
         _ view: ByteView, capture: EntryID? = nil, _ store: CacheStore
     ) -> Int? {
+        if !segmentIsForwarded, prepared.hasLocal {
+            let effect = effect(of: view, store)
+            sendPrepared(effect.intersection([.changesSession, .callsUnknownCode]), store, ownSegment: true)
+        }
         segmentIsForwarded = true
         var position = 0
         var bound: StatementEffect?
@@ -320,8 +323,8 @@ extension Session {
     private func needsInjection(_ name: ByteView, _ store: CacheStore) -> Bool {
         guard let known = prepared.find(name) else { return name.count == 0 && hasEndedUnnamed }
         if mustInject(name, known, store) { return true }
-        guard let statement = store.statements[known.statement], !prepared.localOnes.isEmpty else { return false }
-        return !statement.pointee.possibleEffect.isDisjoint(with: [.namesPrepared, .seesPrepared])
+        guard let statement = store.statements[known.statement] else { return false }
+        return !unsent(before: statement.pointee.possibleEffect, store).isEmpty
     }
 
     private mutating func noteParse(_ name: ByteView, _ key: ByteView, _ store: CacheStore) {
@@ -337,7 +340,7 @@ extension Session {
                 profile: textProfile(store), key: key, standardConformingStrings)
         else {
             if let old = prepared.remove(name) { store.statements.release(old) }
-            if name.count == 0 { hasEndedUnnamed = false } else { prepared.hasUnseen = true }
+            if name.count == 0 { unnamedIsUnseen(store) } else { prepared.hasUnseen = true }
             owe(Pipeline.Owed(.parse, isRead: true), store)
             return
         }
@@ -348,6 +351,38 @@ extension Session {
         let old = prepared.insert(name, id, .sent(parses), schemaEpoch: store.schemaEpoch)
         if let old { store.statements.release(old) }
         owe(Pipeline.Owed(.parse, isRead: true, statement: id.packed, parse: parses), store)
+    }
+
+    /// The client's unnamed statement is one that nothing is known of here.
+    private mutating func unnamedIsUnseen(_ store: CacheStore) {
+        endUnnamed(store)
+        prepared.hasUnseenUnnamed = true
+        hasEndedUnnamed = false
+    }
+
+    /// A simple query ends the unnamed statement (manual, 55.2.3); so does a Parse of another.
+    mutating func endUnnamed(_ store: CacheStore) {
+        guard prepared.unnamed != nil || prepared.hasUnseenUnnamed else { return }
+        if let old = prepared.removeUnnamed() { store.statements.release(old) }
+        hasEndedUnnamed = true
+    }
+
+    /// A query of ours, unseen by the client. It ends the unnamed statement at the origin, which is sent again when it
+    /// is needed.
+    mutating func ask(_ request: Pipeline.Request, _ text: (inout ByteWriter) -> Void) {
+        var writer = ByteWriter()
+        writer.message(FrontendType.query, text)
+        injection += writer.bytes
+        prepared.unnamedHasEndedAtOrigin()
+        pipeline.append(Pipeline.Owed(request, isInjected: true, isRead: true))
+    }
+
+    /// Nothing of ours may end the unnamed statement: it is the origin's alone, or would be analyzed as another under
+    /// the settings of now [K1].
+    func mustKeepUnnamed(_ store: CacheStore) -> Bool {
+        if prepared.hasUnseenUnnamed { return true }
+        guard let unnamed = prepared.unnamed, unnamed.place != .local, unnamed.isMixed else { return false }
+        return store.statements[unnamed.statement]?.pointee.keepsSettings ?? true
     }
 
     /// Notes a request that is sent, unless the origin will drop it unanswered.
@@ -422,7 +457,8 @@ extension Session {
     }
 
     /// Prepares at the origin, unseen by the client, what we had answered ourselves. If the schema has changed
-    /// since, the origin is asked whether the statement still returns what the client was told [S4].
+    /// since, the origin is asked whether the statement still returns what the client was told [S4]. What the origin
+    /// has is not prepared once more: its constants mean what they meant under the settings of that time [K1].
     ///
     /// - Parameter checks: false where it is not executed now: what it returns is another statement's affair.
     private mutating func inject(
@@ -431,9 +467,10 @@ extension Session {
         guard let statement = store.statements[id] else { return }
         let promise = prepared.promise(name)
         let isOld = checks && promise.map { $0.schemaEpoch != store.schemaEpoch } ?? false
+        let place = prepared.find(name)?.place ?? .local
         var writer = ByteWriter()
-        if isOld {
-            // It is there if it was found to return something else before: each use is refused anew.
+        if place == .refused {
+            // It returns something else there: each use is refused anew.
             writer.message(FrontendType.close) { body in
                 body.uint8(UInt8(ascii: "S"))
                 body.append(name)
@@ -441,16 +478,18 @@ extension Session {
             }
             owe(Pipeline.Owed(.close, isInjected: true, isRead: true), store)
         }
-        writer.message(FrontendType.parse) { body in
-            body.append(name)
-            body.uint8(0)
-            body.append(statement.pointee.parseTail)
+        if place.needsParse {
+            writer.message(FrontendType.parse) { body in
+                body.append(name)
+                body.uint8(0)
+                body.append(statement.pointee.parseTail)
+            }
+            parses &+= 1
+            prepared.setPlace(name, .sent(parses))
+            hasInjectedParse = true
+            owe(
+                Pipeline.Owed(.parse, isInjected: true, isRead: true, statement: id.packed, parse: parses), store)
         }
-        parses &+= 1
-        prepared.setPlace(name, .sent(parses))
-        hasInjectedParse = true
-        owe(
-            Pipeline.Owed(.parse, isInjected: true, isRead: true, statement: id.packed, parse: parses), store)
         if let promise, isOld {
             writer.message(FrontendType.describe) { body in
                 body.uint8(UInt8(ascii: "S"))
@@ -489,12 +528,23 @@ extension Session {
         injection += writer.bytes
     }
 
-    /// A statement is about to see, or name, prepared ones in SQL: the origin must know them all.
+    /// What the origin must know before a statement of this effect: all that it may see, or name, in SQL, and what
+    /// would be analyzed as another if settings change [K1].
+    private func unsent(before effect: StatementEffect, _ store: CacheStore) -> [PreparedStatements.Unsent] {
+        guard prepared.hasLocal, !effect.isEmpty else { return [] }
+        if !effect.isDisjoint(with: [.namesPrepared, .seesPrepared]) { return prepared.localOnes }
+        guard !effect.isDisjoint(with: [.changesSession, .callsUnknownCode]) else { return [] }
+        return (prepared.localOnes + prepared.localUnnamed).filter {
+            store.statements[$0.statement]?.pointee.keepsSettings ?? false
+        }
+    }
+
+    /// Prepares at the origin what it must know before a statement of this effect; in a segment of its own where that
+    /// is possible, so that an error of it keeps nothing from being executed.
     mutating func sendPrepared(_ effect: StatementEffect, _ store: CacheStore, ownSegment: Bool) {
-        guard effect.contains(.namesPrepared) || effect.contains(.seesPrepared) else { return }
-        let local = prepared.localOnes
-        for one in local { withView(one.name) { inject($0, one.statement, store, checks: false) } }
-        if ownSegment, !local.isEmpty {
+        let unsent = unsent(before: effect, store)
+        for one in unsent { withView(one.name) { inject($0, one.statement, store, checks: false) } }
+        if ownSegment, !unsent.isEmpty {
             injection += [FrontendType.sync, 0, 0, 0, 4]
             pipeline.append(Pipeline.Owed(.sync, isInjected: true, isRead: true))
         }
@@ -515,8 +565,7 @@ extension Session {
             if let known = prepared.find(first), first.count > 0, known.place == .local {
                 inject(first, known.statement, store)
             } else if first.count == 0 {
-                if let old = prepared.remove(first) { store.statements.release(old) }
-                hasEndedUnnamed = false
+                unnamedIsUnseen(store)
             }
             owe(Pipeline.Owed(.parse, isRead: true), store)
         } else if view[0] == FrontendType.bind, let name = body.cString(at: first.count + 1) {
@@ -540,6 +589,7 @@ extension Session {
         case FrontendType.functionCall:
             guard !segmentIsForwarded else { return opaque(view, store) }
             if let step = openBlock(before: .anything, store) { return step }
+            sendPrepared(.changesSession, store, ownSegment: true)
             apply([.mayWrite, .changesSession])
             pipeline.append(Pipeline.Owed(.functionCall))
         case FrontendType.copyDone, FrontendType.copyFail:

@@ -80,10 +80,7 @@ extension Session {
         } else if isRefused {
             // The block must fail there, too. No savepoint has this name, and to say so takes no time.
             isFailingBlock = true
-            var writer = ByteWriter()
-            writer.message(FrontendType.query) { $0.cString("ROLLBACK TO SAVEPOINT \"refused by pgcache\"") }
-            injection += writer.bytes
-            pipeline.append(Pipeline.Owed(.query, isInjected: true, isRead: true))
+            ask(.query) { $0.cString("ROLLBACK TO SAVEPOINT \"refused by pgcache\"") }
         }
     }
 

@@ -67,10 +67,7 @@ extension Session {
         settings.isAsked = true
         settings.read = .max
         store.counters.profileReads += 1
-        var writer = ByteWriter()
-        writer.message(FrontendType.query) { $0.cString(store.profileSQL) }
-        injection += writer.bytes
-        pipeline.append(Pipeline.Owed(.profile, isInjected: true, isRead: true))
+        ask(.profile) { $0.cString(store.profileSQL) }
     }
 
     mutating func profileRead(_ body: ByteView, _ store: CacheStore) {
@@ -135,6 +132,7 @@ extension Session {
     /// is a reason to read them again.
     mutating func forgetSettings(isSure: Bool) {
         if Mutation.settingChangeUnnoticed.isOn { return }
+        prepared.mixUnnamed()
         settings.sent = nil
         settings.learning = nil
         settings.now = .max
@@ -198,6 +196,7 @@ extension Session {
         case .none: break
         case .local where Mutation.settingUndoneUnnoticed.isOn: break
         case .local where settings.beforeBlock != .max && settings.beforeBlockEpoch == schemaEpoch && pipeline.isEmpty:
+            prepared.mixUnnamed()
             adopt(settings.beforeBlock, store)
         case .local, .lasting: forgetSettings(isSure: true)
         }

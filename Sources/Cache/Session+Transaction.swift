@@ -45,7 +45,7 @@ extension Session {
         switch block {
         case .none:
             guard verb.isBegin, status == .idle, !mayHaveBegun, store.isServing,
-                standing == .cacheable || standing == .unknown
+                standing == .cacheable || standing == .unknown, !mustKeepUnnamed(store)
             else { return .forward }
             guard isQuiet else { return .park }
             block = .local
@@ -99,13 +99,10 @@ extension Session {
     /// A query of ours that leaves the origin in the block.
     private mutating func send(_ text: [UInt8]) {
         isBeginning = true
-        var writer = ByteWriter()
-        writer.message(FrontendType.query) { body in
+        ask(.query) { body in
             body.append(text)
             body.uint8(0)
         }
-        injection += writer.bytes
-        pipeline.append(Pipeline.Owed(.query, isInjected: true, isRead: true))
     }
 
     @inline(__always)

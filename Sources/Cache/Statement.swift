@@ -74,7 +74,9 @@ struct Statement {
     /// Its shape, if it was known when the statement came.
     var shape = ShapeID.none
     /// Prepared, it may go on to depend on the settings of that time.
-    var keepsSettings: Bool { dependsOnSettings && (hasTextConstant || query?.callsBodies ?? false) }
+    var keepsSettings: Bool {
+        dependsOnSettings && !isExplain && (hasTextConstant || query?.callsBodies ?? false)
+    }
     /// It drops prepared statements by their SQL names, or makes one.
     var namesPrepared: Bool { effect.contains(.namesPrepared) || deallocates }
     var deallocates = false

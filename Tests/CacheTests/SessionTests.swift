@@ -554,7 +554,7 @@ import Testing
         #expect(second.sends(Wire.bind("s") + Wire.execute() + Wire.sync) == ["inject Q forward ", "park"])
         second.readsProfile()
         _ = second.takeReceived()
-        #expect(second.decides() == ["inject CPD forward BE", "forward S"])
+        #expect(second.decides() == ["inject PD forward BE", "forward S"])
         return second
     }
 
@@ -562,7 +562,7 @@ import Testing
     @Test func s4WhatReturnsTheSameAsBeforeIsExecuted() {
         let client = promised()
         client.hears(
-            Wire.closeComplete + Wire.parseComplete + Wire.parameterDescription([]) + Wire.rowDescription(["id"])
+            Wire.parseComplete + Wire.parameterDescription([]) + Wire.rowDescription(["id"])
                 + Wire.bindComplete + Wire.dataRow(["1"]) + Wire.commandComplete("SELECT 1") + Wire.ready())
         #expect(client.takeReceived() == "2DCZ")
         #expect(client.session.isQuiet && client.session.state == .ready)
@@ -572,7 +572,7 @@ import Testing
     @Test func s4WhatReturnsSomethingElseIsTheErrorOfPostgreSQL() {
         let client = promised()
         let answer =
-            Wire.closeComplete + Wire.parseComplete + Wire.parameterDescription([])
+            Wire.parseComplete + Wire.parameterDescription([])
             + Wire.rowDescription(["id", "extra"])
             + Wire.bindComplete + Wire.notice() + Wire.dataRow(["1", "2"])
             + Wire.commandComplete("SELECT 1") + Wire.ready()
@@ -589,7 +589,7 @@ import Testing
     /// [S4] The Parse fails: what was to be compared behind it is not.
     @Test func s4AFailedParseLeavesNothingToCompare() {
         let client = promised()
-        client.hears(Wire.closeComplete + Wire.error("42P01") + Wire.ready())
+        client.hears(Wire.error("42P01") + Wire.ready())
         #expect(client.takeReceived() == "EZ")
         #expect(client.session.promised.isEmpty)
         #expect(client.session.isQuiet)

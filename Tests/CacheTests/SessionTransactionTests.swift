@@ -175,7 +175,7 @@ import Testing
         _ = client.takeReceived()
         _ = client.takeSentToOrigin()
         client.hears(
-            Wire.closeComplete + Wire.parseComplete + Wire.parameterDescription([])
+            Wire.parseComplete + Wire.parameterDescription([])
                 + Wire.rowDescription(["id", "extra"]) + Wire.bindComplete + Wire.dataRow(["1", "2"])
                 + Wire.commandComplete("SELECT 1") + Wire.ready("T"))
         #expect(client.takeReceived() == "E")

@@ -123,6 +123,9 @@ READS = [
     trap(102, "select count(*) from pg_prepared_xacts where gid = 'nobody'", "select"),
 ]
 
+# What of these may be cached: the table that the change stream tells of, and the views that read it alone.
+FOLLOWED = ["from item order", "table item", "was_table", "plain", "nested", "barrier"]
+
 
 @pytest.mark.parametrize("protocol", ["simple", "extended"])
 @pytest.mark.parametrize("read, change", READS)
@@ -136,7 +139,7 @@ def test_follows_what_it_shows(twins, origin, database, direct, read, change, pr
         for number in range(100, 103):
             twins.repeat(read, protocol=protocol)
             direct.execute(change.format(n=number))
-            if "from item order" in read or "table item" in read:
+            if any(name in read for name in FOLLOWED):
                 twins.until_alike(message)
             twins.repeat(read, protocol=protocol)
     finally:

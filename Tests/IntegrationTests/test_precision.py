@@ -239,6 +239,7 @@ def test_columns_that_are_not_read(proxy, direct):
 def test_keys_that_are_dates_and_numbers(proxy, direct):
     with Watch(proxy, direct, "select * from dated where note = 0 and price < 100 order by day") as watch:
         direct.execute("insert into dated values ('2030-01-01', 7.0, 1)")
+        assert watch.survives("update dated set note = 2 where day = '2030-01-01'")
         assert not watch.survives("update dated set note = 1 where price = 2.5")
         assert not watch.survives("update dated set day = day + 1 where price = 3.5")
         assert not watch.survives("update dated set price = 1.500 where price = 1.5")

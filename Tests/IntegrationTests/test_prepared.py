@@ -229,6 +229,59 @@ class TestUnderOtherSettings:
                  run("d"), run("d"), (w.extended(sql),), (w.extended(sql),), (w.close_statement("d"), w.SYNC),
                  "reset all")
 
+    KEEPS = "select id from item where made = '2026-01-01 22:00'"
+
+    def prepare_here(self, pair, name):
+        """Without the origin, if it may be: others have prepared and described the same text."""
+        with w.WireClient.logged_in(pair.proxy.host, pair.proxy.port, pair.proxy.database) as other:
+            pair.proxy.wait_until_cached(lambda: other.ask(w.extended(self.KEEPS)))
+            play(other, *prepare(self.KEEPS, "described"))
+        pair.warm((w.extended(self.KEEPS),))
+        answered = 0 if DIRECT else pair.proxy.metric("pgcache_protocol_parse_local")
+        pair.run(prepare(self.KEEPS, name))
+        return DIRECT or pair.proxy.metric("pgcache_protocol_parse_local") > answered
+
+    @pytest.mark.trap(1)
+    @pytest.mark.parametrize("changes", [
+        ["set timezone = 'Asia/Tokyo'"], ["select set_config('timezone', 'Asia/Tokyo', false)"],
+        ["begin", "set timezone = 'Asia/Tokyo'", "commit"], ["begin", "set local timezone = 'Asia/Tokyo'"],
+        ["begin", "insert into item (id) values (77)", "set local timezone = 'Asia/Tokyo'", "savepoint a"],
+        ["do $$ begin perform set_config('timezone', 'Asia/Tokyo', false); end $$"]])
+    def test_a_constant_is_read_before_settings_change(self, pair, changes):
+        """Also of what the origin was not told of when it was prepared."""
+        assert self.prepare_here(pair, "k")
+        pair.run(*changes, run("k"), run("k"), (w.extended(self.KEEPS),), "rollback", run("k"), "reset all", run("k"))
+
+    @pytest.mark.trap(1)
+    @pytest.mark.parametrize("padding", [0, 100_000])
+    @pytest.mark.parametrize("between", [[], ["begin"]])
+    def test_the_unnamed_one_outlives_what_is_asked_for_the_session(self, pair, padding, between):
+        """No question of ours, and no BEGIN that is sent late, ends it or reads its constants anew."""
+        named = {"change": "select set_config('timezone', 'Asia/Tokyo', false)", "begin": "begin", "commit": "commit",
+                 "point": POINT}
+        for name, sql in named.items():
+            pair.run(prepare(sql, name))
+        ask = (w.bind("", ()), w.describe_portal(), w.execute(), w.SYNC)
+        pair.run((w.extended(self.KEEPS + " " * padding),), ask, run("change"), run("point", "1"), ask, ask,
+                 *[run(name) for name in between], run("point", "1"), ask, run("point", "2"), ask, run("commit"), ask)
+
+    @pytest.mark.trap(1)
+    def test_a_constant_is_read_as_in_the_block_that_fails(self, pair):
+        """Nothing can be prepared behind the failure, and what is undone was in force before it."""
+        assert self.prepare_here(pair, "k")
+        pair.run("begin", "set local timezone = 'Asia/Tokyo'", (w.extended(self.KEEPS),), prepare(self.KEEPS, "l"),
+                 run("l"), "select 1/0", "rollback", run("l"), run("k"), run("l"))
+
+    @pytest.mark.trap(1)
+    def test_a_change_of_the_schema_prepares_nothing_anew(self, pair, direct):
+        """What the origin has is asked whether it still returns the same, and keeps its constants."""
+        assert self.prepare_here(pair, "k")
+        pair.run(run("k"), "set timezone = 'Asia/Tokyo'", run("k"))
+        generation = 0 if DIRECT else pair.proxy.metric("pgcache_cache_generation")
+        direct.execute("create table passing (id int primary key); drop table passing")
+        wait_until(lambda: DIRECT or pair.proxy.metric("pgcache_cache_generation") > generation, "it is noticed")
+        pair.run(run("k"), run("k"), (w.extended(self.KEEPS),), "reset all", run("k"))
+
     @pytest.mark.trap(8)
     def test_backslashes(self, pair):
         sql = r"select id, 'a\\b' as text from item where id = 1"

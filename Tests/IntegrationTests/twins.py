@@ -118,6 +118,8 @@ class Twins:
     def until_alike(self, *messages: bytes, seconds: float = 10.0):
         """For what may take the proxy a bounded time to notice."""
         def are_alike():
-            return self.theirs.ask(*messages) == self.ours.ask(*messages)
+            right, answer = self.theirs.ask(*messages), self.ours.ask(*messages)
+            assert answer == right, f"{answer} and not {right}; {self.proxy.hits()} hits, {self.proxy.forwarded()}"
+            return True
 
         wait_until(are_alike, "the origin's answer", seconds)
