@@ -196,6 +196,7 @@ extension CacheStore {
         questions.rightsChanged()
         catalog.unproven.forgetRights()
         rightsKnown.removeAll()
+        unconfirmed.removeAll()
     }
 
     /// The schema, privileges or roles have changed, or may have: nothing that was read of them counts.
@@ -212,6 +213,7 @@ extension CacheStore {
         schemaEpoch &+= 1
         questions.schemaChanged()
         rightsKnown.removeAll()
+        unconfirmed.removeAll()
         wakeExplaining()
         askBootstrap()
     }

@@ -300,7 +300,7 @@ extension CacheStore {
         if statement.pointee.rolesAsked.contains(role) { return .pendingRights }
         let question = Rights.query(
             role: name, needs: query.rights, reads: subject.reads, functions: query.functions)
-        if questions.ask(.rights(subject, question), question) { statement.pointee.rolesAsked.insert(role) }
+        if questions.ask(.rights(subject), question) { statement.pointee.rolesAsked.insert(role) }
         return .pendingRights
     }
 
@@ -352,21 +352,25 @@ extension CacheStore {
             case .unusable: break
             case .contradictory: schemaChanged()
             }
-        case .rights(let subject, let question):
+        case .rights(let subject):
             // Roles are others than at the last poll: the next must tell, or what is learned now would outlive a change
             // back [P1].
             guard Rights.who(rows) == poll.who else { return rightsAreInDoubt() }
             if Rights.judge(rows) {
-                let isAsked = questions.ask(.confirmation(subject, answer: rows), Rights.confirmation(of: question))
-                if !isAsked { rightsAreInDoubt() }
+                unconfirmed.append(UnconfirmedRight(subject: subject, answer: rows))
             } else {
                 learn(subject, isAllowed: false)
             }
-        case .confirmation(let subject, let answer):
-            guard Rights.confirms(rows, answer),
-                Rights.versions(answer).map({ catalog.unproven.note(rights: $0) }) ?? true
-            else { return rightsAreInDoubt() }
-            learn(Rights.coversAllColumns(answer) ? subject.ofAllColumns : subject, isAllowed: true)
+            confirmRights()
+        case .confirmation(let rights):
+            for right in rights {
+                guard Rights.confirms(rows, right),
+                    Rights.versions(right.answer).map({ catalog.unproven.note(rights: $0) }) ?? true
+                else { return rightsAreInDoubt() }
+                learn(
+                    Rights.coversAllColumns(right.answer) ? right.subject.ofAllColumns : right.subject,
+                    isAllowed: true)
+            }
         case .poll(let unproven):
             let wasFirst = !hasPolled
             hasPolled = true
@@ -382,6 +386,15 @@ extension CacheStore {
         }
     }
 
+    /// Many are confirmed by one question: as many as are asked for one behind the other, up to a bound.
+    private func confirmRights() {
+        guard !unconfirmed.isEmpty, unconfirmed.count >= Self.unconfirmedMax || !questions.isAboutRightsNext
+        else { return }
+        questions.askNext(.confirmation(unconfirmed), Rights.confirmation(of: unconfirmed))
+        unconfirmed.removeAll()
+    }
+    private static let unconfirmedMax = 32
+
     private func rightsAreInDoubt() {
         rightsChanged()
         pollDue()
@@ -389,14 +402,21 @@ extension CacheStore {
 
     private func learn(_ subject: RightsSubject, isAllowed: Bool) {
         defer { wakeExplaining() }
-        if rightsKnown.count >= CacheStore.pendingMax { rightsKnown.removeAll() }
+        if rightsKnown.count >= CacheStore.pendingMax {
+            // Who has asked and not looked yet asks once more.
+            statements.forgetRights()
+            rightsKnown.removeAll()
+        }
         rightsKnown[subject] = isAllowed
     }
 
     public func questionFailed() {
         switch questions.answered() {
         case .catalog(let request): catalog.failed(request)
-        case .rights(let subject, _), .confirmation(let subject, _): learn(subject, isAllowed: false)
+        case .rights(let subject):
+            learn(subject, isAllowed: false)
+            confirmRights()
+        case .confirmation(let rights): for right in rights { learn(right.subject, isAllowed: false) }
         case .poll(let unproven): catalog.unproven.restore(unproven)
         case .stale, nil: break
         }

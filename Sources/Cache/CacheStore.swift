@@ -74,6 +74,8 @@ public final class CacheStore {
     var searchPaths: [UInt32: [String]] = [:]
     var questions = Questions()
     var rightsKnown: [RightsSubject: Bool] = [:]
+    /// What was answered with yes, and nobody has asked to be confirmed yet.
+    var unconfirmed: [UnconfirmedRight] = []
     var poll = CatalogPoll()
     var hasPolled = false
     var catalogIsConnected = false

@@ -53,7 +53,7 @@ public struct CatalogPoll: Sendable {
         /// Notes what came with an answer about rights, `oid:hash:hash` of each relation; false when one is another
         /// than it was before.
         mutating func note(rights text: String) -> Bool {
-            CatalogPoll.versions(text).allSatisfy { oid, version in
+            CatalogPoll.versionsByOID(text).allSatisfy { oid, version in
                 rights.updateValue(version, forKey: oid).map { $0 == version } ?? true
             }
         }
@@ -69,7 +69,7 @@ public struct CatalogPoll: Sendable {
         /// What a poll says otherwise.
         /// - Parameter text: `oid:hash:hash` of each relation that is still there.
         fileprivate func contradicted(by text: String) -> Change {
-            let versions = Dictionary(CatalogPoll.versions(text)) { $1 }
+            let versions = Dictionary(CatalogPoll.versionsByOID(text)) { $1 }
             var change: Change = []
             for (oid, version) in relations
             where versions[oid].map({ $0.prefix { $0 != ":" } }) != version { change.insert(.schema) }
@@ -118,7 +118,7 @@ public struct CatalogPoll: Sendable {
     }
 
     /// OIDs and what is behind each.
-    private static func versions(_ text: String) -> [(OID, Substring)] {
+    static func versionsByOID(_ text: String) -> [(OID, Substring)] {
         text.split(separator: " ").compactMap { word in
             guard let colon = word.firstIndex(of: ":"), let oid = OID(String(word[..<colon])) else { return nil }
             return (oid, word[word.index(after: colon)...])

@@ -137,12 +137,8 @@ struct PreparedStatements {
         return unnamed?.statement
     }
 
-    /// Settings may be others than those under which the origin has analyzed the unnamed statement.
-    mutating func mixUnnamed() { unnamed?.isMixed = true }
-
-    mutating func unnamedHasEndedAtOrigin() {
-        if unnamed?.place.needsParse == false { unnamed?.place = .local }
-    }
+    /// A simple query would end it.
+    var isUnnamedAtOrigin: Bool { hasUnseenUnnamed || unnamed?.place.needsParse == false }
 
     mutating func remove(_ name: ByteView) -> StatementID? { take(name)?.statement }
 

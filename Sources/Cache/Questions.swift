@@ -6,9 +6,9 @@ import PGProtocol
 struct Questions {
     enum Subject {
         case catalog(Catalog.Request)
-        case rights(RightsSubject, OriginQuery)
-        /// The same once more in a later snapshot, for an answer that says yes.
-        case confirmation(RightsSubject, answer: [[String?]])
+        case rights(RightsSubject)
+        /// What these were judged by, once more in a later snapshot.
+        case confirmation([UnconfirmedRight])
         case poll(proving: CatalogPoll.Unproven)
         /// Asked before the schema changed: whatever is answered may be old.
         case stale
@@ -26,6 +26,22 @@ struct Questions {
     mutating func ask(_ subject: Subject, _ query: OriginQuery) -> Bool {
         guard waiting.count - first < Questions.countMax else { return false }
         waiting.append((subject, query))
+        return true
+    }
+
+    /// The same before all that wait: for what does not wait without end, and is asked in place of others.
+    mutating func askNext(_ subject: Subject, _ query: OriginQuery) {
+        if first == 0 {
+            waiting.insert((subject, query), at: 0)
+        } else {
+            first -= 1
+            waiting[first] = (subject, query)
+        }
+    }
+
+    /// Whether the next in line is about rights.
+    var isAboutRightsNext: Bool {
+        guard first < waiting.count, case .rights = waiting[first].0 else { return false }
         return true
     }
 
@@ -78,6 +94,12 @@ struct Questions {
         defer { current = nil }
         return current
     }
+}
+
+/// A yes that counts once a later snapshot shows what it was judged by.
+struct UnconfirmedRight {
+    var subject: RightsSubject
+    var answer: [[String?]]
 }
 
 /// A role, and the objects on which it, or the owner of a view, must have rights.

@@ -46,27 +46,20 @@ public enum Rights {
                 THEN 'c'
               ELSE 'f' END
               FROM pg_catalog.pg_roles r WHERE r.rolname \(equals) $1::pg_catalog.name), 'f'),
-              \(CatalogPoll.whoExpression), \(versions("$2", "$8"))
+              \(CatalogPoll.whoExpression),
+              \(CatalogPoll.versions(of: "$2::pg_catalog.oid[] OPERATOR(pg_catalog.||) $8::pg_catalog.oid[]",
+                from: "pg_catalog.pg_class"))
             """
     }()
 
-    /// What the roles and the relations (`$1`, `$2`) are now, as in the last two values of `sql`.
+    /// What the roles and the relations (`$1`) are now, as in the last two values of `sql`.
     ///
     /// Privileges are looked up in what the backend has just heard of, the roles in the question's snapshot, which may
     /// be older: a right that is given while the question runs would be judged by roles that do not have it yet. So a
     /// yes counts only if the same is true in a later snapshot.
     package static let confirmation =
-        "SELECT \(CatalogPoll.whoExpression), \(versions("$1", "$2"))"
-
-    private static func versions(_ needed: String, _ read: String) -> String {
-        let oids = "\(needed)::pg_catalog.oid[] OPERATOR(pg_catalog.||) \(read)::pg_catalog.oid[]"
-        return CatalogPoll.versions(of: oids, from: "pg_catalog.pg_class")
-    }
-
-    /// Whether a later snapshot shows what the answer was judged by.
-    static func confirms(_ rows: [[String?]], _ answer: [[String?]]) -> Bool {
-        rows.count == 1 && answer.count == 1 && rows[0] == Array(answer[0].dropFirst())
-    }
+        "SELECT \(CatalogPoll.whoExpression), "
+        + CatalogPoll.versions(of: "$1::pg_catalog.oid[]", from: "pg_catalog.pg_class")
 
     /// The question for one role, by name, about what a resolved statement names.
     package static func query(
@@ -88,10 +81,19 @@ public enum Rights {
             ])
     }
 
-    /// The question whether the roles and relations of another are still the same.
-    static func confirmation(of question: OriginQuery) -> OriginQuery {
-        let parameters = question.parameters
-        return OriginQuery(confirmation, parameters.count == 8 ? [parameters[1], parameters[7]] : ["{}", "{}"])
+    /// The question whether the roles and relations that these were judged by are still the same.
+    static func confirmation(of answers: [UnconfirmedRight]) -> OriginQuery {
+        let judged = answers.compactMap { versions($0.answer) }.flatMap(CatalogPoll.versionsByOID)
+        return OriginQuery(confirmation, [array(Set(judged.map(\.0.value)).sorted())])
+    }
+
+    /// Whether that question's answer shows what the right was judged by.
+    static func confirms(_ rows: [[String?]], _ right: UnconfirmedRight) -> Bool {
+        guard rows.count == 1, rows[0].first ?? nil == who(right.answer) else { return false }
+        guard let judged = versions(right.answer) else { return true }
+        guard let shown = rows[0].count > 1 ? rows[0][1] : nil else { return false }
+        let now = Dictionary(CatalogPoll.versionsByOID(shown), uniquingKeysWith: { $1 })
+        return CatalogPoll.versionsByOID(judged).allSatisfy { now[$0] == $1 }
     }
 
     /// Whether the role has all of these rights; anything but a plain yes is a no.

@@ -261,8 +261,7 @@ extension Session {
             unit.parse != nil
             ? statement.pointee.verb == .none && statement.pointee.settingChange == .none
             : statement.pointee.mayBeCached
-        let endsUnnamed = unit.parse != nil && unit.statementName?.count == 0
-        return isWorthwhile && (endsUnnamed || !mustKeepUnnamed(store)) ? stepForSettings(store) : nil
+        return isWorthwhile ? stepForSettings(store) : nil
     }
 
     /// BEGIN and the like in the extended protocol. Nil where the origin has to be asked.
@@ -271,7 +270,6 @@ extension Session {
         _ store: CacheStore
     ) -> ClientStep? {
         guard bind.hasNoParameters, unit.parse == nil || mayKeepLocal(unit, statement.pointee.id) else { return nil }
-        if unit.parse != nil, unit.statementName?.count == 0 { endUnnamed(store) }
         var tag: StaticString = "DEALLOCATE"
         if statement.pointee.verb != .none {
             switch answerVerb(statement, store) {

@@ -367,22 +367,50 @@ extension Session {
         hasEndedUnnamed = true
     }
 
-    /// A query of ours, unseen by the client. It ends the unnamed statement at the origin, which is sent again when it
-    /// is needed.
-    mutating func ask(_ request: Pipeline.Request, _ text: (inout ByteWriter) -> Void) {
+    /// Queries of ours, unseen by the client: one request.
+    ///
+    /// A simple query is the cheapest, but it ends the unnamed statement. Where the origin has one, a statement and a
+    /// portal of our own carry the text; what an earlier one has left that failed halfway goes first.
+    mutating func ask(_ request: Pipeline.Request, _ texts: [[UInt8]]) {
         var writer = ByteWriter()
-        writer.message(FrontendType.query, text)
+        if prepared.isUnnamedAtOrigin {
+            for text in texts { Self.extended(text, &writer) }
+            writer.message(FrontendType.sync) { _ in }
+        } else {
+            writer.message(FrontendType.query) { body in
+                body.append(Array(texts.joined(separator: Array("\n;".utf8))))
+                body.uint8(0)
+            }
+        }
         injection += writer.bytes
-        prepared.unnamedHasEndedAtOrigin()
         pipeline.append(Pipeline.Owed(request, isInjected: true, isRead: true))
     }
 
-    /// Nothing of ours may end the unnamed statement: it is the origin's alone, or would be analyzed as another under
-    /// the settings of now [K1].
-    func mustKeepUnnamed(_ store: CacheStore) -> Bool {
-        if prepared.hasUnseenUnnamed { return true }
-        guard let unnamed = prepared.unnamed, unnamed.place != .local, unnamed.isMixed else { return false }
-        return store.statements[unnamed.statement]?.pointee.keepsSettings ?? true
+    private static func extended(_ text: [UInt8], _ writer: inout ByteWriter) {
+        let name = "pgcache's own"
+        func close(_ kind: Unicode.Scalar) {
+            writer.message(FrontendType.close) { body in
+                body.uint8(UInt8(ascii: kind))
+                body.cString(name)
+            }
+        }
+        close("S")
+        writer.message(FrontendType.parse) { body in
+            body.cString(name)
+            body.append(text)
+            body.append([0, 0, 0])
+        }
+        writer.message(FrontendType.bind) { body in
+            body.cString(name)
+            body.cString(name)
+            body.append([0, 0, 0, 0, 0, 0])
+        }
+        writer.message(FrontendType.execute) { body in
+            body.cString(name)
+            body.uint32(0)
+        }
+        close("P")
+        close("S")
     }
 
     /// Notes a request that is sent, unless the origin will drop it unanswered.

@@ -80,7 +80,7 @@ extension Session {
         } else if isRefused {
             // The block must fail there, too. No savepoint has this name, and to say so takes no time.
             isFailingBlock = true
-            ask(.query) { $0.cString("ROLLBACK TO SAVEPOINT \"refused by pgcache\"") }
+            ask(.query, [Array("ROLLBACK TO SAVEPOINT \"refused by pgcache\"".utf8)])
         }
     }
 
@@ -460,8 +460,8 @@ extension Session {
     private mutating func injectedAnswered(_ type: UInt8, _ body: ByteView, _ store: CacheStore) {
         guard let owed = pipeline.first else { return }
         switch type {
-        case BackendType.parseComplete: answered(.parse, store)
-        case BackendType.closeComplete: answered(.close, store)
+        case BackendType.parseComplete where owed.request == .parse: answered(.parse, store)
+        case BackendType.closeComplete where owed.request == .close: answered(.close, store)
         case BackendType.rowDescription where owed.request == .describeStatement,
             BackendType.noData where owed.request == .describeStatement:
             if owed.statement == .max { promiseChecked(type, body) } else { shapeTold(type, body, store) }

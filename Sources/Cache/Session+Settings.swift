@@ -67,7 +67,7 @@ extension Session {
         settings.isAsked = true
         settings.read = .max
         store.counters.profileReads += 1
-        ask(.profile) { $0.cString(store.profileSQL) }
+        ask(.profile, [Array(store.profileSQL.utf8)])
     }
 
     mutating func profileRead(_ body: ByteView, _ store: CacheStore) {
@@ -132,7 +132,6 @@ extension Session {
     /// is a reason to read them again.
     mutating func forgetSettings(isSure: Bool) {
         if Mutation.settingChangeUnnoticed.isOn { return }
-        prepared.mixUnnamed()
         settings.sent = nil
         settings.learning = nil
         settings.now = .max
@@ -196,7 +195,6 @@ extension Session {
         case .none: break
         case .local where Mutation.settingUndoneUnnoticed.isOn: break
         case .local where settings.beforeBlock != .max && settings.beforeBlockEpoch == schemaEpoch && pipeline.isEmpty:
-            prepared.mixUnnamed()
             adopt(settings.beforeBlock, store)
         case .local, .lasting: forgetSettings(isSure: true)
         }

@@ -45,7 +45,7 @@ extension Session {
         switch block {
         case .none:
             guard verb.isBegin, status == .idle, !mayHaveBegun, store.isServing,
-                standing == .cacheable || standing == .unknown, !mustKeepUnnamed(store)
+                standing == .cacheable || standing == .unknown
             else { return .forward }
             guard isQuiet else { return .park }
             block = .local
@@ -83,12 +83,12 @@ extension Session {
         if block == .local {
             block = .clean
             if let begin, let statement = store.statements[begin], !Mutation.beginNotSent.isOn {
-                send(statement.pointee.text.bytes + (takesSnapshot ? Array("\n;SELECT 1".utf8) : []))
+                send([statement.pointee.text.bytes] + (takesSnapshot ? [Session.snapshotTaker] : []))
             } else {
                 forgetBegin(store)
             }
         } else if block == .clean, takesSnapshot, !segmentIsForwarded, !isBeginning {
-            send(Array("SELECT 1".utf8))
+            send([Session.snapshotTaker])
         } else {
             return isBeginning && !effect.isEmpty ? .park : nil
         }
@@ -96,13 +96,12 @@ extension Session {
         return isBeginning && !effect.isEmpty ? .forward(consumed: 0) : nil
     }
 
-    /// A query of ours that leaves the origin in the block.
-    private mutating func send(_ text: [UInt8]) {
+    private static let snapshotTaker = Array("SELECT 1".utf8)
+
+    /// Queries of ours that leave the origin in the block.
+    private mutating func send(_ texts: [[UInt8]]) {
         isBeginning = true
-        ask(.query) { body in
-            body.append(text)
-            body.uint8(0)
-        }
+        ask(.query, texts)
     }
 
     @inline(__always)

@@ -21,7 +21,7 @@ import Testing
 
     @Test func theNextIsAskedWhenTheLastIsAnswered() {
         var questions = Questions()
-        _ = questions.ask(.rights(subject, query), query)
+        _ = questions.ask(.rights(subject), query)
         _ = questions.ask(.poll(proving: CatalogPoll.Unproven()), CatalogPoll.query())
         #expect(questions.next() == query)
         #expect(questions.next() == nil)
@@ -39,8 +39,8 @@ import Testing
     /// [D1] What was asked before the schema changed says nothing any more.
     @Test func aChangeOfTheSchemaMakesAnswersStale() {
         var questions = Questions()
-        _ = questions.ask(.rights(subject, query), query)
-        _ = questions.ask(.rights(subject, query), query)
+        _ = questions.ask(.rights(subject), query)
+        _ = questions.ask(.rights(subject), query)
         _ = questions.ask(.poll(proving: CatalogPoll.Unproven()), CatalogPoll.query())
         _ = questions.next()
         questions.schemaChanged()

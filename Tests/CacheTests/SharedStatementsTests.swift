@@ -239,7 +239,7 @@ import Testing
                 switch question.sql {
                 case Rights.sql: fixture.store.questionAnswered([["t", who, first]])
                 case Rights.confirmation:
-                    #expect(question.parameters == ["{20003}", "{20003}"])
+                    #expect(question.parameters == ["{20003}"])
                     fixture.store.questionAnswered([[who, second]])
                 default: fixture.store.questionFailed()
                 }

@@ -142,13 +142,6 @@ class Story:
 
     # The changes.
 
-    def settle(self):
-        """Waits until the stream has told what was written."""
-        if DIRECT:
-            return
-        (position,) = self.writer.execute("select pg_current_wal_insert_lsn() - '0/0'").fetchone()
-        wait_until(lambda: self.proxy.metric("pgcache_cdc_applied_lsn") >= position, "the watermark passes a change")
-
     def flushes(self) -> int:
         return 0 if DIRECT else int(self.proxy.metric("pgcache_cache_flushes"))
 
@@ -180,10 +173,10 @@ class Story:
             self.ours.ask(w.query(change.sql))
             for pattern in touched:
                 self.ask(pattern, ("extended",))
-            self.settle()
+            self.proxy.settle(self.writer)
         else:
             self.writer.execute(change.sql)
-            self.settle()
+            self.proxy.settle(self.writer)
         self.is_settled = self.is_settled and not change.is_of_schema
         if self.is_settled and not change.through:
             kept = [pattern for pattern in self.patterns

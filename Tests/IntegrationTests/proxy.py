@@ -178,6 +178,16 @@ class Proxy:
         return sum(value for sample, value in self.metrics().items()
                    if sample.split("{")[0] in (name, name + "_total"))
 
+    def settle(self, connection):
+        """Waits until the stream has told what `connection`, straight at the origin, can see to be written."""
+        if DIRECT:
+            return
+        (position,) = connection.execute("select (pg_current_wal_insert_lsn() - '0/0')::bigint").fetchone()
+        # Right behind the header of a page of WAL is its start: no record ends in between.
+        if position % 8192 in (24, 40):
+            position -= position % 8192
+        wait_until(lambda: self.metric("pgcache_cdc_applied_lsn") >= position, "the watermark passes a change")
+
     def hits(self) -> int:
         return 0 if DIRECT else int(self.metric(HITS))
 

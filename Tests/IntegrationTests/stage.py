@@ -116,7 +116,7 @@ class Stage:
         """
         steps = [step if isinstance(step, tuple) and step[-1] in (HIT, LOCAL, ORIGIN) else (step, None)
                  for step in steps]
-        for _ in range(5):
+        for _ in range(10):
             if restore:
                 restore()
             expected = [play(self.theirs, *self.messages(what)) for what, _ in steps]
@@ -135,6 +135,8 @@ class Stage:
                     assert route != ORIGIN, detours[-1]
             if not detours:
                 return answers
+            with self.origin.connect(self.proxy.database) as direct:
+                self.proxy.settle(direct)
         raise AssertionError("\n".join(detours))
 
     def step(self, what, route):

@@ -59,14 +59,6 @@ def compare(ours, origin_wire, statement, form, moment):
     return ours
 
 
-def settle(proxy, direct):
-    """Waits until a change made last is seen: then all before it are."""
-    mark = direct.execute("select coalesce(max(id), 0) + 1 from empty_one").fetchone()[0]
-    proxy.query("select max(id) from empty_one")
-    direct.execute("insert into empty_one values (%s, 'mark')", (mark,))
-    proxy.wait_until_answer("select max(id) from empty_one", [(mark,)])
-
-
 class TestGeneratedStatements:
     """In this order, on one proxy: what one test cached, the next changes."""
 
@@ -110,7 +102,7 @@ class TestGeneratedStatements:
         for start in range(0, len(changes), 10):
             for change in changes[start:start + 10]:
                 direct.execute(change)
-            settle(proxy, direct)
+            proxy.settle(direct)
             for form in FORMS:
                 for statement in statements:
                     compare(sessions, origin_wire, statement, form, f"after {start + 10} changes")

@@ -331,10 +331,7 @@ final class Backend: SocketOwner {
     }
 
     private func send(_ error: WireError) {
-        // What the proxy asked by itself, nobody else hears of.
-        var isUnasked = false
-        if case .query(let text) = message { isUnasked = self.isUnasked(text) }
-        if !isUnasked {
+        if !isUnasked(message) {
             origin.executions.note(Failure(event: event, state: error.state.code), for: client)
         }
         surroundings.trace.note(traceName, error.description)

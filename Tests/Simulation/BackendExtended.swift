@@ -4,6 +4,8 @@ import PGProtocol
 struct Prepared {
     /// nil: the empty query.
     var statement: Statement?
+    /// The text, where nobody but pgcache asks it.
+    var own: String?
     /// As declared, or else as they follow from the statement.
     var types: [OID]
     /// The result's columns, where they follow from the catalog.
@@ -13,6 +15,7 @@ struct Prepared {
 /// A portal: a statement with its parameters, ready to be executed. Ends with its transaction.
 struct Portal {
     var statement: Statement?
+    var own: String?
     /// The same over the tables that its names meant at Bind.
     var planned: Statement?
     var parameters: [Datum]
@@ -38,6 +41,8 @@ extension Backend {
         if name.isEmpty { prepared[""] = nil }
         let statement = statement(text)
         if case .nonsense = statement { return failSyntax(text) }
+        let own = isUnasked(text) ? text : nil
+        if own != nil, isRefusedInFailedBlock(nil) { return }
         if let statement {
             if isRefusedInFailedBlock(statement) { return }
             // Analysing what is no transaction control takes a snapshot.
@@ -58,7 +63,7 @@ extension Backend {
             }
         }
         analyse(statement) { [self] fields in
-            prepared[name] = Prepared(statement: statement, types: types, fields: fields)
+            prepared[name] = Prepared(statement: statement, own: own, types: types, fields: fields)
             write(Messages.empty(BackendType.parseComplete))
             finished()
         }
@@ -101,7 +106,7 @@ extension Backend {
                 "bind message has \(bind.resultFormats.count) result formats but query has \(columns) columns")
         }
         var portal = Portal(
-            statement: known.statement, planned: planned, parameters: parameters, format: format)
+            statement: known.statement, own: known.own, planned: planned, parameters: parameters, format: format)
         guard let statement = planned, columns > 0 else {
             // A change takes its snapshot again when it is executed.
             if known.statement?.changesRows == true { _ = takeView() }
@@ -183,6 +188,7 @@ extension Backend {
 
     func execute(_ name: String, _ rowsMax: Int) {
         guard let portal = portals[name] else { return failUnbound(name) }
+        if let own = portal.own { return answerUnasked(own) }
         guard let statement = portal.planned else {
             write(Messages.empty(BackendType.emptyQueryResponse))
             return finished()

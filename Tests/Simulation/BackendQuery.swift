@@ -25,6 +25,15 @@ extension Backend {
         text == Profile.readSQL || text == Self.viewTaker || text.hasPrefix("ROLLBACK TO SAVEPOINT \"")
     }
 
+    func isUnasked(_ message: FrontendMessage?) -> Bool {
+        switch message {
+        case .query(let text), .parse(_, let text, _): isUnasked(text)
+        case .bind(let bind): prepared[bind.statement]?.own != nil
+        case .execute(let portal, _): portals[portal]?.own != nil
+        case .describe, .close, .flush, .sync, .terminate, .malformed, .unknown, nil: false
+        }
+    }
+
     func isEmpty(_ text: String) -> Bool {
         text.utf8.allSatisfy { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: ";") || $0 == UInt8(ascii: "\n") }
     }
@@ -197,6 +206,18 @@ extension Backend {
         _ = takeView()
         write(Statement.ping.rowDescription(.text) ?? [])
         write(Statement.ping.dataRows([[.int(1)]], .text, .standard) + Messages.commandComplete("SELECT 1"))
+    }
+
+    /// The same in the extended protocol, which has no description where none is asked for.
+    func answerUnasked(_ text: String) {
+        _ = takeView()
+        if text == Profile.readSQL {
+            write(settings.profile(currentTransaction().isolation, identity, mayUsePublic: mayUsePublic).row)
+        } else {
+            write(Statement.ping.dataRows([[.int(1)]], .text, .standard))
+        }
+        write(Messages.commandComplete("SELECT 1"))
+        finished()
     }
 
     /// The question for the session's settings, which the client did not ask.

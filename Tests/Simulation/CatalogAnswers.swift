@@ -16,7 +16,7 @@ struct CatalogAnswers {
     func rows(_ sql: String, _ parameters: [String?]) -> [[String?]] {
         if sql == Rights.sql { return rights(parameters) }
         if sql == Rights.confirmation {
-            return [[who, versions(parameters[0], parameters[1])]]
+            return [[who, versions(parameters[0])]]
         }
         if sql == CatalogQueries.relations { return relations(parameters) }
         if sql == CatalogPoll.sql { return [poll + [versions(parameters[0])]] }
