@@ -160,11 +160,11 @@ def check(capsys, origin, start_proxy, name: str, workers: int = 1, **settings):
         ratio = (hits - before[0]) / (asked - before[1])
         emptied = proxy.metric("pgcache_cache_generation") - generation
         rest = {reason: count - before[2].get(reason, 0) for reason, count in forwarded.items()}
+        told = (f"{name}, {workers} workers: hit ratio: {ratio:.2f} of {asked - before[1]:.0f} SELECTs; emptied "
+                f"{emptied:.0f} times; forwarded: { {reason: count for reason, count in rest.items() if count} }")
         with capsys.disabled():
-            print(f"\n{name}, {workers} workers: hit ratio: {ratio:.2f} of {asked - before[1]:.0f} SELECTs; "
-                  f"emptied {emptied:.0f} times; "
-                  f"forwarded: { {reason: count for reason, count in rest.items() if count} }")
-        assert ratio > 0.8, f"the cache was emptied {emptied:.0f} times"
+            print(f"\n{told}")
+        assert ratio > 0.8, f"{told}\n{proxy.metrics()}"
     finally:
         if proxy is not None:
             proxy.remove()
@@ -176,7 +176,8 @@ def check(capsys, origin, start_proxy, name: str, workers: int = 1, **settings):
 def test_shop_answers_as_on_the_origin(capsys, origin, reactor, start_proxy, name):
     if reactor == "io_uring" and name != "sqlalchemy-psycopg":
         pytest.skip("one shop says enough about the other reactor")
-    check(capsys, origin, start_proxy, name)
+    # How many reads behind a write find the watermark not far enough is a matter of the machine: they wait for it.
+    check(capsys, origin, start_proxy, name, read_your_writes="wait", read_your_writes_timeout="10s")
 
 
 @pytest.mark.parametrize("name", ["sqlalchemy-psycopg", "psycopg"])

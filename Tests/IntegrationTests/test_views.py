@@ -89,9 +89,9 @@ def test_a_change_below_a_view_shows(twins, direct, change):
     direct.execute("begin; truncate app.people, app.pets; "
                    "insert into app.people values (1, 'ann', 30, 's1'), (2, 'bob', 17, 's2'), (3, 'eve', 40, 's3'); "
                    "insert into app.pets values (1, 1, 'rex'), (2, 3, 'tom'); commit")
+    twins.proxy.settle(direct)
     twins.warm(*READS)
     # Through the proxy, so that what follows has to see it [S1].
-
     twins.ours.ask(w.query(change))
     twins.repeat(*READS)
     twins.warm(*READS)
