@@ -36,6 +36,9 @@ def hold_commits(server, hold: bool):
         connection.execute(f"alter system set synchronous_standby_names = '{names}'")
         connection.execute("select pg_reload_conf()")
     wait_until(lambda: server.value("show synchronous_standby_names") == names, "it is set")
+    # It takes effect when the checkpointer hears of it, which it does before it does as it is told.
+    with server.connect() as connection:
+        connection.execute("checkpoint")
 
 
 class HeldCommit:
