@@ -29,14 +29,7 @@ CHANGES = 5  # transactions between two comparisons
 ENOUGH = 60
 CHANCE = 0.8
 FLOOR = 0.80
-FLOORS = {
-    "collation": 0.65, "composite": 0.65, "correlated_not_in_subquery": 0.70, "cte": 0.70, "cte_hides": 0.65,
-    "cte_materialized": 0.75, "cte_not_materialized": 0.65, "date": 0.65, "except": 0.75, "function_where": 0.75,
-    "inheritance": 0.75, "intersect": 0.70, "nested_join": 0.60, "nested_subquery": 0.70, "subquery_from": 0.75,
-    "union": 0.70, "union_all": 0.55, "any": 0.75, "in_null": 0.75, "distinct": 0.75, "distinct_on": 0.75,
-    "except_all": 0.75, "correlated_any_all_subquery": 0.75, "regexp": 0.75, "is_true": 0.75, "cross_join": 0.75,
-    "correlated_not_exists": 0.75, "text_search": 0.75,
-}
+FLOORS = {"composite": 0.70, "nested_join": 0.65}
 
 shares = Shares()
 missed: list[str] = []
