@@ -56,7 +56,9 @@ def pair(origin, proxy):
 
 @pytest.fixture(scope="module")
 def proxy(origin, database, reactor):
-    process = Proxy(origin, database, reactor, catalog_poll_interval="100ms")
+    # EXECUTE counts as a write: what must be a hit behind it waits for the watermark, however slow the machine is.
+    process = Proxy(origin, database, reactor, catalog_poll_interval="100ms", read_your_writes="wait",
+                    read_your_writes_timeout="10s")
     yield process
     process.remove()
 
