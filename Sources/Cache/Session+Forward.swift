@@ -339,7 +339,6 @@ extension Session {
             let statement = store.statement(
                 profile: textProfile(store), key: key, standardConformingStrings)
         else {
-            if let old = prepared.remove(name) { store.statements.release(old) }
             if name.count == 0 { unnamedIsUnseen(store) } else { prepared.hasUnseen = true }
             owe(Pipeline.Owed(.parse, isRead: true), store)
             return

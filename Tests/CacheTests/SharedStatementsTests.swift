@@ -252,6 +252,19 @@ import Testing
         #expect(fixture.store.askRights(statement, 0) == nil && fixture.store.mayRead(statement, 0))
     }
 
+    @Test func p1OneLookConfirmsWhatWasAskedOneBehindTheOther() throws {
+        let fixture = Fixture()
+        let profile = try fixture.profile()
+        let statements = try ["select id from plain", "select id from moments", "select made from moments"].map {
+            try fixture.statement(profile, $0)
+        }
+        for statement in statements { #expect(fixture.store.askRights(statement, 0) == .pendingRights) }
+        fixture.settle()
+        #expect(fixture.asked.count { $0.sql == Rights.sql } == 3)
+        #expect(fixture.asked.count { $0.sql == Rights.confirmation } == 1)
+        for statement in statements { #expect(fixture.store.askRights(statement, 0) == nil) }
+    }
+
     @Test func p1AChangeOfPrivilegesEndsTheProofsAndLeavesTheRest() throws {
         let fixture = Fixture()
         let statement = try fixture.statement(try fixture.profile(), "select id from plain")
