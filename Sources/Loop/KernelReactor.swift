@@ -175,6 +175,18 @@ public class KernelReactor: Reactor {
         return socket
     }
 
+    public final override func takeOver(
+        _ descriptor: Int32, tag: UInt64
+    ) throws(SystemError) -> SocketID {
+        do throws(SystemError) {
+            try check(cloop_set_blocking(descriptor, socketsBlock ? 1 : 0), "take over \(descriptor)")
+            return try take(descriptor, role: .stream, tag: tag, call: "take over").socket
+        } catch {
+            _ = cloop_close(descriptor)
+            throw error
+        }
+    }
+
     public final override func setTag(_ socket: SocketID, _ tag: UInt64) {
         guard let slot = slots.find(socket) else { return }
         slot.pointee.tag = tag

@@ -274,6 +274,20 @@ public final class LibpqLink: PostgresLink {
         finish()
     }
 
+    /// Gives the socket of an idle connection away, to somebody who speaks the protocol there from now on. The link is
+    /// closed by that, and the server is told nothing.
+    /// - Throws: EOPNOTSUPP when the connection is encrypted: what goes over it is libpq's.
+    public func takeDescriptor() throws(SystemError) -> Int32 {
+        precondition(state == .idle, "only an idle connection is given away")
+        defer { close() }
+        guard let connection, PQsslInUse(connection) == 0 else {
+            throw SystemError(EOPNOTSUPP, "take a connection over from libpq")
+        }
+        release()
+        // PQfinish says goodbye and closes: on another socket, which this puts in the place of the connection's.
+        return try Syscalls.check(cloop_detach(PQsocket(connection)), "take a connection over from libpq")
+    }
+
     // MARK: - Completions
 
     public func advance(_ completion: Completion) {

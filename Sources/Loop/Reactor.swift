@@ -50,6 +50,11 @@ open class Reactor {
     open func adopt(_ descriptor: Int32, tag: UInt64) throws(SystemError) -> SocketID {
         preconditionFailure("abstract")
     }
+    /// Takes a connected socket over from a library that has given it up: it is read, written and closed here from now
+    /// on, like one that `connect` made. Where that fails it is closed.
+    open func takeOver(_ descriptor: Int32, tag: UInt64) throws(SystemError) -> SocketID {
+        preconditionFailure("abstract")
+    }
     /// Waits once for readiness of an adopted descriptor; `.ready` follows with a `Readiness` as its result.
     /// A poll that is already in flight takes the new interest instead.
     open func poll(_ socket: SocketID, _ interest: Readiness) { preconditionFailure("abstract") }

@@ -216,6 +216,26 @@ int cloop_close(int descriptor) { return RESULT(close(descriptor)); }
 
 int cloop_descriptor_check(int descriptor) { return RESULT(fcntl(descriptor, F_GETFD)); }
 
+int cloop_set_blocking(int descriptor, int blocks) {
+    int flags = fcntl(descriptor, F_GETFL);
+    if (flags < 0) return -errno;
+    flags = blocks ? flags & ~O_NONBLOCK : flags | O_NONBLOCK;
+    return RESULT(fcntl(descriptor, F_SETFL, flags));
+}
+
+int cloop_detach(int descriptor) {
+    int empty = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (empty < 0) return -errno;
+    int taken = fcntl(descriptor, F_DUPFD_CLOEXEC, 3);
+    int error = taken < 0 ? errno : 0;
+    if (taken >= 0 && dup3(empty, descriptor, O_CLOEXEC) < 0) {
+        error = errno;
+        close(taken);
+    }
+    close(empty);
+    return error ? -error : taken;
+}
+
 int cloop_pipe(int descriptors[2]) { return RESULT(pipe2(descriptors, O_CLOEXEC)); }
 
 // Signals and children

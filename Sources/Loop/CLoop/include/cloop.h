@@ -61,6 +61,10 @@ int64_t cloop_send(int descriptor, const void *slices, int count);
 int cloop_shutdown_send(int descriptor);
 int cloop_close(int descriptor);
 int cloop_descriptor_check(int descriptor);
+int cloop_set_blocking(int descriptor, int blocks);
+// A new number for the socket behind `descriptor`, which becomes another, unconnected socket: a library that still
+// holds the old number can close it, and say goodbye on it, without reaching the peer.
+int cloop_detach(int descriptor);
 
 // Blocks `signals` for this thread and gives a descriptor to read them from.
 int cloop_signal_descriptor(const int *signals, int count);
