@@ -9,23 +9,24 @@ import Glibc
 /// adopted again after (manual, 34.1).
 ///
 /// ```
-/// closed ─connect→ resolving ─→ connecting ─→ idle ⇄ asking
+/// closed ─connect→ resolving ─→ connecting ─→ idle ⇄ asking ⇄ copying
 ///    ↑                 │             │          │
 ///    └────── lost ←────┴─────────────┴──────────┴→ starting ─→ streaming
 /// ```
 ///
 /// Invariants:
-/// - A connection that is there is always polled for input, so that its loss is noticed while idle.
+/// - A connection that is there is always polled for input, so that its loss is noticed while idle; only `pause` ends
+///   that, until `resume`.
 /// - `.lost` is the last event of a connection; PGconn is finished by then. `connect` may follow.
 /// - No event is made from inside a public call other than `advance`, but for a failure to send, whose event is
 ///   announced with a `.ready` completion, since nobody would look for it otherwise.
 ///
 /// Owner: the shell. Bounds: a connection attempt lasts `connectTimeoutNanoseconds`; an answer holds
-/// `answerBytesMax`; of copy data one read of libpq per turn is turned into events; unsent copy data is
-/// limited to `unsentBytesMax`.
+/// `answerBytesMax`; of copy data one read of libpq per turn is turned into events, which is at most what libpq has
+/// grown its buffer to: twice the longest row so far; unsent copy data is limited to `unsentBytesMax`.
 public final class LibpqLink: PostgresLink {
     private enum State: Equatable {
-        case closed, resolving, connecting, idle, asking, starting, streaming
+        case closed, resolving, connecting, idle, asking, copying, starting, streaming
     }
 
     /// What a query has given so far.
@@ -59,6 +60,7 @@ public final class LibpqLink: PostgresLink {
     private var outcome = Outcome()
     /// Copy data that libpq has not handed to the kernel yet, in bytes; an upper bound.
     private var unsentBytes = 0
+    private var isPaused = false
     /// What the server said before it hung up, while nothing was asked.
     private var lastWords: (state: String, message: String)?
 
@@ -92,6 +94,7 @@ public final class LibpqLink: PostgresLink {
         self.parameters = parameters
         lastWords = nil
         unsentBytes = 0
+        isPaused = false
         let limit = value("connect_timeout").flatMap { UInt64($0) } ?? 0
         timer = reactor.startTimer(
             nanoseconds: limit > 0 && limit < 100_000
@@ -256,16 +259,29 @@ public final class LibpqLink: PostgresLink {
     /// Writes what libpq holds back; waits for room where the socket is full.
     private func flush() {
         guard let connection else { return }
+        let input: Readiness = isPaused ? [] : .readable
         switch PQflush(connection) {
         case 0:
             unsentBytes = 0
-            reactor.poll(socket, .readable)
-        case 1: reactor.poll(socket, [.readable, .writable])
+            reactor.poll(socket, input)
+        case 1: reactor.poll(socket, input.union(.writable))
         default:
             // The server may have said why before it hung up: read first.
+            isPaused = false
             reactor.poll(socket, .readable)
             announceReady()
         }
+    }
+
+    public func pause() { isPaused = true }
+
+    public func resume() {
+        guard isPaused else { return }
+        isPaused = false
+        guard connection != nil, state != .connecting else { return }
+        flush()
+        // Of an encrypted connection libpq may hold what the socket does not show any more.
+        announceReady()
     }
 
     public func close() {
@@ -310,14 +326,14 @@ public final class LibpqLink: PostgresLink {
     /// Reads once, takes what is whole, writes what waits.
     private func exchange() {
         guard let connection else { return }
-        let isThere = PQconsumeInput(connection) == 1
-        dropNotifications()
-        switch state {
-        case .asking, .starting: takeResults()
-        case .streaming: takeCopyData()
-        // Parses what an idle server says: parameters, notices, its last words.
-        case .idle: _ = PQisBusy(connection)
-        case .closed, .resolving, .connecting: return
+        if isPaused { return flush() }
+        var isThere = PQconsumeInput(connection) == 1
+        takeInput()
+        if isThere, self.connection != nil, PQsslInUse(connection) == 1 {
+            // libpq reads as much of a TLS record as it has room for, 8 kB at least, and servers from PostgreSQL 17 on
+            // make larger ones. The socket does not show the rest, which fits now.
+            isThere = PQconsumeInput(connection) == 1
+            takeInput()
         }
         guard self.connection != nil else { return }
         guard isThere, PQstatus(connection) != CONNECTION_BAD else {
@@ -325,6 +341,21 @@ public final class LibpqLink: PostgresLink {
             return lose(words.state, words.message)
         }
         flush()
+    }
+
+    /// What libpq has read, as far as it is whole.
+    private func takeInput() {
+        dropNotifications()
+        switch state {
+        case .asking, .starting: takeResults()
+        case .copying:
+            takeCopyData()
+            if state == .asking { takeResults() }
+        case .streaming: takeCopyData()
+        // Parses what an idle server says: parameters, notices, its last words.
+        case .idle: if let connection { _ = PQisBusy(connection) }
+        case .closed, .resolving, .connecting: return
+        }
     }
 
     private func takeResults() {
@@ -349,6 +380,10 @@ public final class LibpqLink: PostgresLink {
                 state = .streaming
                 events.append(.streaming)
                 return takeCopyData()
+            case PGRES_COPY_OUT where state == .asking:
+                state = .copying
+                events.append(.streaming)
+                takeCopyData()
             case PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_COPY_BOTH:
                 return lose("", "a COPY where rows were expected")
             default:
@@ -379,6 +414,11 @@ public final class LibpqLink: PostgresLink {
                 continue
             }
             if count == 0 { return }
+            if state == .copying, count == -1 {
+                // How it ended is a result like any other.
+                state = .asking
+                return
+            }
             // -1: the copy has ended, perhaps with an error; it has been read, so PQgetResult does not block.
             if count == -1, PQisBusy(connection) == 0, let result = PQgetResult(connection) {
                 defer { PQclear(result) }

@@ -9,12 +9,17 @@ public protocol PostgresLink: AnyObject {
     ///   directory.
     func connect(_ parameters: [(keyword: String, value: String)])
     /// Sends one query; `.answered` or `.failed` follows (or `.lost`). With parameters it goes through the
-    /// extended protocol.
+    /// extended protocol. For COPY … TO STDOUT, `.streaming` and a `.copyData` for each row come before.
     func query(_ sql: String, _ parameters: [String?])
     /// Sends START_REPLICATION; `.streaming` or `.failed` follows, then `.copyData` for each message.
     func startReplication(_ sql: String)
     /// One CopyData message to the walsender; buffered where the socket is full.
     func sendCopyData(_ bytes: [UInt8])
+    /// Takes no more from the server, so that it has to wait: for an owner who is slower. Events that are there already
+    /// can still be taken. The end of the connection goes unnoticed meanwhile.
+    func pause()
+    /// Goes on. A connection begins unpaused.
+    func resume()
     /// Ends the connection at once; no event follows.
     func close()
 

@@ -50,9 +50,9 @@ struct LibpqLinkTests {
         #expect(try links.event(of: link) == .connected)
         #expect(try links.rows(link, "").isEmpty)
 
-        link.query("copy t to stdout", [])
+        link.query("copy t from stdin", [])
         guard case .lost = try links.event(of: link) else {
-            Issue.record("a COPY is no query")
+            Issue.record("nothing is copied to the server")
             return
         }
         #expect(!link.isIdle)
@@ -97,6 +97,77 @@ struct LibpqLinkTests {
         guard case .lost(state: "57P01", message: _) = try links.event(of: idle) else {
             Issue.record("a terminated backend is 57P01")
             return
+        }
+    }
+
+    @Test("What is copied out comes row by row, and waits for a slow owner", arguments: Backend.allCases)
+    func copies(_ backend: Backend) throws {
+        let links = try LinkWorld(backend)
+        let hasTLS = Syscalls.isExecutable(PostgresServer.openssl)
+        let server = try PostgresServer(links.world, hasTLS: hasTLS)
+        for mode in hasTLS ? ["disable", "require"] : ["disable"] {
+            let link = try links.connected(server.parameters() + [("sslmode", mode)])
+            link.query("copy (select i, i * 2 from generate_series(1, 3) i) to stdout", [])
+            let rows = ["1\t2\n", "2\t4\n", "3\t6\n"].map { LinkEvent.copyData(Array($0.utf8)) }
+            for event in [.streaming] + rows + [.answered([])] {
+                #expect(try links.event(of: link) == event)
+            }
+            #expect(link.isIdle)
+            link.query("copy (select 1 where false) to stdout; select 5", [])
+            for event in [LinkEvent.streaming, .answered([["5"]])] {
+                #expect(try links.event(of: link) == event)
+            }
+            link.query("copy nothing to stdout", [])
+            guard case .failed(state: "42P01", message: _) = try links.event(of: link) else {
+                Issue.record("there is no such table")
+                return
+            }
+            link.query("copy (select 1 / (3 - i) from generate_series(1, 3) i) to stdout", [])
+            for event in [
+                LinkEvent.streaming, .copyData(Array("0\n".utf8)), .copyData(Array("1\n".utf8)),
+                .failed(state: "22012", message: "division by zero"),
+            ] {
+                #expect(try links.event(of: link) == event)
+            }
+            // Rows of every length around those of TLS records and buffers.
+            link.query("copy (select repeat('x', i * 7 % 40000) from generate_series(1, 6000) i) to stdout", [])
+            #expect(try links.event(of: link) == .streaming)
+            var lengths: [Int] = []
+            while case .copyData(let bytes) = try links.event(of: link) { lengths.append(bytes.count) }
+            #expect(lengths == (1...6000).map { $0 * 7 % 40000 + 1 })
+            #expect(try links.rows(link, "select repeat('y', 3000000)").first?[0]?.utf8.count == 3_000_000)
+            try pausedCopy(links, server, link)
+        }
+    }
+
+    private func pausedCopy(_ links: LinkWorld, _ server: PostgresServer, _ link: LibpqLink) throws {
+        link.query("copy (select repeat('x', 1000) from generate_series(1, 50000)) to stdout", [])
+        #expect(try links.event(of: link) == .streaming)
+        link.pause()
+        var count = 0
+        while case .copyData = link.nextEvent() { count += 1 }
+        for _ in 0..<5 { try links.pass(milliseconds: 10) }
+        #expect(link.nextEvent() == nil)
+        #expect(count < 20000)
+        link.resume()
+        while case .copyData = try links.event(of: link) { count += 1 }
+        #expect(count == 50000)
+        #expect(link.isIdle)
+
+        // Its end is noticed once it goes on.
+        link.query("copy (select repeat('x', 1000) from generate_series(1, 50000)) to stdout", [])
+        #expect(try links.event(of: link) == .streaming)
+        link.pause()
+        let killer = try links.connected(server.parameters())
+        _ = try links.rows(killer, "select pg_terminate_backend(\(link.backendProcess))")
+        link.resume()
+        while true {
+            switch try links.event(of: link) {
+            case .copyData: continue
+            case .lost: break
+            case let other: Issue.record("\(other)")
+            }
+            break
         }
     }
 

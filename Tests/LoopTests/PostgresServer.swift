@@ -12,7 +12,10 @@ final class PostgresServer {
     /// PostgreSQL does not run as root.
     private static var user: String? { Syscalls.isRoot ? "postgres" : nil }
 
-    init(_ world: World) throws {
+    /// Makes the certificate of a server with TLS.
+    static let openssl = "/usr/bin/openssl"
+
+    init(_ world: World, hasTLS: Bool = false) throws {
         folder = try TemporaryFolder()
         port = try Syscalls.freePort()
         if let name = Self.user {
@@ -30,6 +33,17 @@ final class PostgresServer {
             "-D", folder.path + "/data", "-k", folder.path, "-p", "\(port)", "-c", "fsync=off",
             "-c", "listen_addresses=127.0.0.1", "-c", "wal_level=logical",
         ])
+        if hasTLS {
+            var request = Self.plan("openssl", folder.path, [
+                "req", "-new", "-x509", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                "-keyout", "data/server.key", "-out", "data/server.crt",
+            ])
+            request.path = Self.openssl
+            request.output = .discarded
+            request.errors = .discarded
+            try #require(try ChildProcess.spawn(request).waitForExit() == 0, "openssl")
+            server.arguments += ["-c", "ssl=on"]
+        }
         server.errors = .file(folder.path + "/log")
         server.deathSignal = SIGQUIT
         process = try ChildProcess.spawn(server)
@@ -106,6 +120,18 @@ final class LinkWorld {
             try world.expect(.timer)
         }
         throw NothingCame(description: "the server does not start")
+    }
+
+    /// Lets time pass for all links.
+    func pass(milliseconds: UInt64) throws {
+        _ = world.reactor.startTimer(nanoseconds: milliseconds * 1_000_000, tag: Self.retryTag)
+        while true {
+            while let completion = world.reactor.next() {
+                if completion.tag == Self.retryTag { return }
+                links[completion.tag]?.advance(completion)
+            }
+            try world.reactor.wait()
+        }
     }
 
     func rows(_ link: LibpqLink, _ sql: String, _ parameters: [String?] = []) throws -> [[String?]] {

@@ -40,6 +40,7 @@ final class OriginLink: PostgresLink {
     private var arrived: [LinkEvent] = []
     private var events: [LinkEvent] = []
     private var eventsTaken = 0
+    private var isPaused = false
     /// The question under way is the poll of the catalog.
     private var isPolling = false
     /// The transaction that comes in the stream, and whether it holds a message about the schema.
@@ -59,6 +60,7 @@ final class OriginLink: PostgresLink {
     func connect(_ parameters: [(keyword: String, value: String)]) {
         precondition(state == .closed, "connects once at a time")
         state = .connecting
+        isPaused = false
         life += 1
         let life = self.life
         let number = life * Role.allCases.count + Int(role.rawValue)
@@ -101,6 +103,14 @@ final class OriginLink: PostgresLink {
         toOrigin?.send([.copyData(bytes)])
     }
 
+    func pause() { isPaused = true }
+
+    func resume() {
+        guard isPaused else { return }
+        isPaused = false
+        surface.announce(Completion(kind: .ready, socket: .none, tag: tag, result: 0))
+    }
+
     func close() {
         toOrigin?.send([.end])
         forget()
@@ -112,6 +122,7 @@ final class OriginLink: PostgresLink {
     }
 
     func advance(_ completion: Completion) {
+        if isPaused { return }
         for event in arrived {
             if state == .closed { break }
             switch event {
