@@ -41,13 +41,17 @@ enum SettingValue: Equatable, Sendable {
             case "off", "false", "no", "0": self = .flag(false)
             default: throw SettingValueError("on or off")
             }
-        case .list:
-            self = .list(raw.split(separator: ",").map(Self.trimmed).filter { !$0.isEmpty })
+        case .list: self = .list(Self.items(raw, ","))
+        case .statements: self = .list(Self.items(raw, ";"))
         case .socket:
             self = .socket(try Self.socket(raw))
         case .url:
             do { self = .url(try ConnectionURL(raw)) } catch { throw SettingValueError(error.expected) }
         }
+    }
+
+    private static func items(_ raw: String, _ separator: Character) -> [String] {
+        raw.split(separator: separator).map(trimmed).filter { !$0.isEmpty }
     }
 
     private static func bounded(

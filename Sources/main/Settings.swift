@@ -16,6 +16,7 @@ public struct Settings: Equatable, Sendable {
     public var listen = Listen()
     public var metrics = Metrics()
     public var memo = Memo()
+    public var rows = Rows()
     /// Bounds all tiers together; nil where it was not given.
     public var cacheBytesMax: Int?
     /// `table` or `schema.table` in lower case; empty allows every table.
@@ -117,6 +118,29 @@ public struct Settings: Equatable, Sendable {
         public var policy = Policy.clock
         /// Misses of one cached query before its answer is kept; under FIFO it is ignored.
         public var admissionThreshold = 1
+
+        public init() {}
+    }
+
+    /// The row tier, and the cache database that holds it.
+    public struct Rows: Equatable, Sendable {
+        public var isOn = true
+        /// The cache database; nil starts an embedded one.
+        public var server: Endpoint?
+        /// Where the embedded one has its folders; nil takes a temporary place.
+        public var dataDirectory: String?
+        /// What the embedded one may use of the machine's memory.
+        public var memoryBytes = 256 << 20
+        /// Populations at once.
+        public var populationsMax = 2
+        /// Loaded at the start, and never evicted.
+        public var pinnedQueries: [String] = []
+        /// The same, as `table` or `schema.table` in lower case.
+        public var pinnedTables: [String] = []
+        /// What one population may load.
+        public var fragmentBytesMax = 64 << 20
+        /// Tables up to this size are loaded whole.
+        public var tableBytesMax = 32 << 20
 
         public init() {}
     }

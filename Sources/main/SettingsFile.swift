@@ -5,8 +5,10 @@ enum SettingsFile {
     struct Entry: Equatable {
         /// `section.key`, or `key`.
         var path: String
-        /// As text, whatever its TOML type: an integer in decimal, a list joined with commas.
-        var value: String
+        /// As text, whatever its TOML type: an integer in decimal. Several of a list.
+        var values: [String]
+
+        func value(separator: Character) -> String { values.joined(separator: String(separator)) }
     }
 
     static func entries(of text: String) throws(SettingsError) -> [Entry] {
@@ -37,9 +39,9 @@ enum SettingsFile {
             } else if let list = value.array {
                 var items: [String] = []
                 for item in list { items.append(try scalar(item, path)) }
-                entries.append(Entry(path: path, value: items.joined(separator: ",")))
+                entries.append(Entry(path: path, values: items))
             } else {
-                entries.append(Entry(path: path, value: try scalar(value, path)))
+                entries.append(Entry(path: path, values: [try scalar(value, path)]))
             }
         }
     }

@@ -69,7 +69,7 @@ public struct SettingsLoader: Sendable {
         }
         for setting in SettingsTable.all {
             for entry in entries where setting.names.contains(entry.path) {
-                try apply(setting, entry.value, from: "file", &draft)
+                try apply(setting, entry.value(separator: setting.separator), from: "file", &draft)
             }
         }
     }
@@ -150,6 +150,7 @@ struct SettingsDraft {
     var settings = Settings()
     var origin = PartialEndpoint()
     var replication = PartialEndpoint()
+    var cache = PartialEndpoint()
     var memoBytesMax: Int?
 
     struct PartialEndpoint {
@@ -199,6 +200,18 @@ struct SettingsDraft {
             }
         }
         result.replication = replication.complete(from: result.origin)
+        if let host = cache.host, !host.isEmpty {
+            var server = Settings.Endpoint()
+            server.user = "pgcache"
+            server.database = "pgcache"
+            result.rows.server = cache.complete(from: server)
+        }
+        if let folder = result.rows.dataDirectory, !folder.hasPrefix("/") || folder.utf8.count > 60 {
+            // The path of the Unix socket in it has 107 bytes (unix(7)).
+            throw SettingsError(
+                name: "cache.data_directory", source: "all",
+                problem: "\"\(folder)\" is not an absolute path of at most 60 bytes")
+        }
         result.memo.bytesMax = memoBytesMax ?? max(memoryBytes / 4, Self.memoBytesMinimum)
         if let all = result.cacheBytesMax { result.memo.bytesMax = min(result.memo.bytesMax, all) }
         guard result.listen.socket != nil || result.listen.unixSocket != nil else {

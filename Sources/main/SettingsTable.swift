@@ -44,6 +44,8 @@ struct Setting: Sendable {
         case choice([String])
         case onOff
         case list
+        /// As `list`, with semicolons between.
+        case statements
         /// `host:port`, or `off`.
         case socket
         case url
@@ -54,6 +56,8 @@ struct Setting: Sendable {
     /// `PGCACHE_ORIGIN_HOST`.
     var environmentName: String { Setting.environmentName(path) }
     var names: [String] { [path] + aliases }
+    /// Between the items of a list.
+    var separator: Character { if case .statements = kind { ";" } else { "," } }
 
     static func optionName(_ path: String) -> String {
         String(path.map { $0 == "." || $0 == "_" ? "-" : $0 })
@@ -64,14 +68,12 @@ struct Setting: Sendable {
 }
 
 enum SettingsTable {
-    static let all: [Setting] = origin + replication + stream + sockets + cache + process
+    static let all: [Setting] = origin + replication + stream + sockets + cache + rows + process
 
     /// Settings of PgCache that mean nothing here: accepted with a warning, so that its files still load.
     static let withoutEffect: Set<String> = [
         "num_workers", "tls_cert", "tls_key", "mv_size_ratio", "mv_compute_min_rows", "memory_limit",
-        "disk_limit", "pinned_queries", "pinned_tables", "telemetry", "telemetry_off",
-        "telemetry_endpoint", "population_workers_min", "population_workers_max", "cache.host",
-        "cache.port", "cache.user", "cache.password", "cache.database", "cache.ssl_mode",
+        "disk_limit", "telemetry", "telemetry_off", "telemetry_endpoint", "population_workers_min",
     ]
 
     private static let sslModes = Settings.SSLMode.allCases.map(\.rawValue)
@@ -220,6 +222,63 @@ enum SettingsTable {
             },
     ]
 
+    private static let rows: [Setting] = [
+        Setting("cache.rows", .onOff, "on",
+            "whether rows are kept in a cache database, a PostgreSQL beside pgcache, so that answers survive writes") {
+                $0.settings.rows.isOn = $1.flag
+            },
+        Setting("cache.host", .text, "none",
+            "the cache database's address, or directory of a Unix socket; without it one is started") {
+                $0.cache.host = $1.text
+            },
+        Setting("cache.port", .integer(1...65535), "5432", "with `cache.host`: TCP port") {
+            $0.cache.port = UInt16(clamping: $1.integer)
+        },
+        Setting("cache.user", .text, "pgcache", "with `cache.host`: pgcache's role there") {
+            $0.cache.user = $1.text
+        },
+        Setting("cache.password", .text, "", "with `cache.host`: its password") {
+            $0.cache.password = $1.text
+        },
+        Setting("cache.database", .text, "pgcache",
+            "with `cache.host`: a database for pgcache alone, which empties it") {
+                $0.cache.database = $1.text
+            },
+        Setting("cache.ssl_mode", .choice([Settings.SSLMode.disable.rawValue]), "disable",
+            "with `cache.host`: it is meant to be on this machine, so there is no TLS") {
+                $0.cache.sslMode = Settings.SSLMode(rawValue: $1.text)
+            },
+        Setting("cache.data_directory", .text, "none",
+            "folder for the cache database that pgcache starts; a temporary one where none is given") {
+                $0.settings.rows.dataDirectory = $1.text.isEmpty ? nil : $1.text
+            },
+        Setting("cache_memory", .bytes(64 << 20...1 << 40), "256MiB",
+            "what the cache database that pgcache starts may use of the memory") {
+                $0.settings.rows.memoryBytes = $1.integer
+            },
+        Setting("cache_fragment_size", .bytes(1 << 16...1 << 40), "64MiB",
+            "more rows than this are not loaded for one query") {
+                $0.settings.rows.fragmentBytesMax = $1.integer
+            },
+        Setting("cache_table_size", .bytes(0...1 << 40), "32MiB",
+            "tables up to this size are loaded whole") {
+                $0.settings.rows.tableBytesMax = $1.integer
+            },
+        Setting("population_workers_max", .integer(1...16), "2", "connections that load rows from the origin") {
+            $0.settings.rows.populationsMax = $1.integer
+        },
+        Setting("pinned_queries", .statements, "none",
+            "queries whose rows are loaded at the start and never evicted") {
+                if case .list(let texts) = $1 { $0.settings.rows.pinnedQueries = texts }
+            },
+        Setting("pinned_tables", .list, "none",
+            "tables, as `table` or `schema.table`, that are loaded at the start and never evicted") {
+                if case .list(let names) = $1 {
+                    $0.settings.rows.pinnedTables = names.map { $0.lowercased() }
+                }
+            },
+    ]
+
     private static let process: [Setting] = [
         Setting("reactor", .choice(Settings.ReactorKind.allCases.map(\.rawValue)), "epoll",
             "how the loop asks the kernel") {
@@ -302,6 +361,7 @@ extension Setting.Kind {
         case .choice: "choice"
         case .onOff: "on/off"
         case .list: "list"
+        case .statements: "list with `;`"
         case .socket: "host:port"
         case .url: "URL"
         }
@@ -312,13 +372,13 @@ extension Setting.Kind {
         switch self {
         case .bytes: "bytes"
         case .milliseconds: "ms"
-        case .text, .integer, .choice, .onOff, .list, .socket, .url: ""
+        case .text, .integer, .choice, .onOff, .list, .statements, .socket, .url: ""
         }
     }
 
     var bounds: String {
         switch self {
-        case .text, .list, .socket, .url: ""
+        case .text, .list, .statements, .socket, .url: ""
         case .integer(let range): "\(range.lowerBound) to \(range.upperBound)"
         case .bytes(let range):
             "\(SettingValue.bytesText(range.lowerBound)) to \(SettingValue.bytesText(range.upperBound))"

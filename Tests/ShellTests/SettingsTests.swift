@@ -85,6 +85,7 @@ struct SettingsTests {
             host = "primary"
             [cache]
             host = "127.0.0.1"
+            shards = 3
             [cdc]
             publication_name = "pub"
             slot_name = "Slot"
@@ -106,8 +107,9 @@ struct SettingsTests {
         #expect(settings.cdc.slotName == "slot")
         #expect(settings.listen.socket == Settings.HostPort(host: "0.0.0.0", port: 6433))
         #expect(settings.metrics.socket == Settings.HostPort(host: "::1", port: 9090))
+        #expect(settings.rows.server?.host == "127.0.0.1")
         #expect(loaded.warnings.sorted() == [
-            "cache.host has no effect in pgcache", "num_workers has no effect in pgcache",
+            "cache.shards has no effect in pgcache", "num_workers has no effect in pgcache",
         ])
     }
 
@@ -139,6 +141,39 @@ struct SettingsTests {
     @Test func cacheSizeBoundsTheMemo() throws {
         #expect(try load(["--cache-size", "1MiB"]).settings.memo.bytesMax == 1 << 20)
         #expect(try load(["--memo-cache-size", "0"]).settings.memo.bytesMax == 0)
+    }
+
+    @Test func theCacheDatabaseIsEmbeddedOrAnExistingOne() throws {
+        let plain = try load(["--cache-user", "u"]).settings.rows
+        #expect(plain == Settings.Rows())
+        #expect(plain.isOn && plain.server == nil && plain.memoryBytes == 256 << 20)
+        let rows = try load(
+            ["--cache-memory=1GiB", "--pinned_tables", "Orders, shop.items", "--cache-rows", "off"],
+            file: """
+                pinned_queries = ["select a, b from t", "select count(*) from u where x in (1, 2)"]
+                population_workers_max = 3
+                [cache]
+                host = "/run/cache"
+                password = "p"
+                ssl_mode = "disable"
+                data_directory = "/var/lib/pgcache"
+                """, environment: ["PGCACHE_CACHE_PORT": "5555"]
+        ).settings.rows
+        #expect(!rows.isOn)
+        #expect(rows.server?.isUnixSocket == true)
+        #expect(rows.server?.port == 5555)
+        #expect(rows.server?.user == "pgcache")
+        #expect(rows.server?.password == "p")
+        #expect(rows.server?.database == "pgcache")
+        #expect(rows.dataDirectory == "/var/lib/pgcache")
+        #expect(rows.memoryBytes == 1 << 30)
+        #expect(rows.populationsMax == 3)
+        #expect(rows.pinnedTables == ["orders", "shop.items"])
+        #expect(rows.pinnedQueries == ["select a, b from t", "select count(*) from u where x in (1, 2)"])
+        #expect(try load(["--pinned-queries", "select 1, 2; select 3;"]).settings.rows.pinnedQueries
+            == ["select 1, 2", "select 3"])
+        #expect(problem(["--cache-ssl-mode=require"]).hasSuffix("\"require\" is not one of disable"))
+        #expect(problem(["--cache-data-directory=here"]).contains("not an absolute path"))
     }
 
     @Test func everyErrorNamesTheSettingTheValueAndWhatWasExpected() {
