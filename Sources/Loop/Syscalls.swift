@@ -197,15 +197,39 @@ public enum Syscalls {
         }
     }
 
-    /// A new folder, only for its owner, in `$TMPDIR` or /tmp.
-    public static func makeTemporaryFolder(prefix: String) throws(SystemError) -> String {
-        let parent = environment("TMPDIR") ?? "/tmp"
+    /// Where temporary folders belong: `$TMPDIR`, or /tmp.
+    public static var temporaryParent: String { environment("TMPDIR") ?? "/tmp" }
+
+    /// A new folder, only for its owner, with a name of its own.
+    public static func makeTemporaryFolder(
+        prefix: String, in parent: String = temporaryParent
+    ) throws(SystemError) -> String {
         var template = Array("\(parent)/\(prefix)XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else {
             throw SystemError(errno, "mkdtemp in \(parent)")
         }
         return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
+
+    /// Gives a file or a folder another name; an empty folder of that name is replaced.
+    public static func move(_ path: String, to other: String) throws(SystemError) {
+        try checkErrno(rename(path, other), "rename \(path)")
+    }
+
+    /// Locks a folder for as long as the descriptor is open: to the end of this process at the latest (flock(2)).
+    /// - Throws: EWOULDBLOCK when somebody else has locked it, or what open says; a symbolic link is no folder.
+    public static func lockFolder(_ path: String) throws(SystemError) -> Int32 {
+        let descriptor = try checkErrno(
+            open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), "open \(path)")
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            let code = errno
+            _ = cloop_close(descriptor)
+            throw SystemError(code, "lock \(path)")
+        }
+        return descriptor
+    }
+
+    public static func unlockFolder(_ descriptor: Int32) { _ = cloop_close(descriptor) }
 
     public static func changeOwner(
         _ path: String, user: UInt32, group: UInt32

@@ -19,13 +19,13 @@ final class ThrowAwayOrigin {
 
     /// Creates the folder and the cluster; nothing runs yet.
     init(_ links: BlockingLinks) throws(DemoError) {
-        guard let programs = Self.programFolder() else {
+        guard let programs = PostgresPrograms.newest else {
             throw DemoError(
                 "no PostgreSQL server on this machine (initdb and postgres were looked for in PATH and "
                     + "/usr/lib/postgresql); on Debian: apt-get install postgresql-15")
         }
         self.programs = programs
-        user = Syscalls.isRoot ? "postgres" : nil
+        user = PostgresPrograms.user
         do {
             folder = try Syscalls.makeTemporaryFolder(prefix: "pgcache-demo-")
             port = try Syscalls.freePort()
@@ -127,18 +127,6 @@ final class ThrowAwayOrigin {
 
     private func wait(for child: ChildProcess, _ links: BlockingLinks) throws(DemoError) -> Int32 {
         try DemoError.wrapping { () throws(LinkFailure) in try links.exit(of: child.processID) }
-    }
-
-    /// The folder that has initdb and postgres; Debian keeps them out of PATH, by version, of which the
-    /// newest is taken.
-    private static func programFolder() -> String? {
-        let versions = Syscalls.names(in: "/usr/lib/postgresql")
-            .sorted { (Int($0) ?? 0) > (Int($1) ?? 0) }
-            .map { "/usr/lib/postgresql/\($0)/bin" }
-        let path = (Syscalls.environment("PATH") ?? "").split(separator: ":").map(String.init)
-        return (versions + path).first {
-            Syscalls.isExecutable($0 + "/initdb") && Syscalls.isExecutable($0 + "/postgres")
-        }
     }
 }
 

@@ -28,6 +28,13 @@ struct SyscallsTests {
         #expect(exists?.code == EEXIST)
         try #require(symlink("/", folder + "/root") == 0)
         #expect(Syscalls.names(in: folder) == ["deep", "pid", "root"])
+        let lock = try Syscalls.lockFolder(folder + "/deep")
+        try Syscalls.move(folder + "/deep", to: folder + "/moved")
+        let locked = #expect(throws: SystemError.self) { try Syscalls.lockFolder(folder + "/moved") }
+        #expect(locked?.code == EWOULDBLOCK)
+        Syscalls.unlockFolder(lock)
+        Syscalls.unlockFolder(try Syscalls.lockFolder(folder + "/moved"))
+        #expect(throws: SystemError.self) { try Syscalls.lockFolder(folder + "/root") }
         Syscalls.removeTree(folder)
         #expect(!Syscalls.exists(folder))
         #expect(Syscalls.exists("/etc"), "links are not followed")
