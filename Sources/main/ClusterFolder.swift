@@ -50,10 +50,13 @@ final class ClusterFolder {
     var log: String { path + "/log" }
     var isTooDeep: Bool { "\(path)/.s.PGSQL.\(Self.port)".utf8.count > Self.socketPathBytesMax }
 
-    /// The last lines of what initdb and the server wrote, as one.
+    /// What initdb or the server said last, errors rather than anything else, as one line.
     var lastWords: String {
-        let lines = ((try? Syscalls.readText(log)) ?? "").split(separator: "\n")
-        return lines.suffix(3).map { SettingValue.trimmed($0) }.joined(separator: "; ")
+        let lines = ((try? Syscalls.readText(log)) ?? "").split(separator: "\n").map { SettingValue.trimmed($0) }
+        let errors = lines.filter { line in
+            ["FATAL", "PANIC", "ERROR", "error:", "could not"].contains { line.contains($0) }
+        }
+        return (errors.isEmpty ? lines.filter { !$0.isEmpty } : errors).suffix(3).joined(separator: "; ")
     }
 
     /// Folders in `parent` whose instance is gone and whose server does not run any more.

@@ -15,13 +15,16 @@ import Loop
 /// - A server lives in a folder that nobody has used before.
 /// - `.ended` follows `.ready` only; `.unavailable` comes with every attempt that fails.
 ///
-/// Owner: the shell. Bounds: attempts are `retryNanosecondsMax` apart at most; starting takes `startNanosecondsMax`.
+/// Owner: the shell. Bounds: attempts are `retryNanosecondsMax` apart at most; each step has its longest time.
 final class EmbeddedPostgres: CacheCluster {
-    struct Options: Equatable {
+    struct Options {
         /// What the server may use of the machine's memory.
         var memoryBytes = 256 << 20
         /// Where its folders are; made if it is not there.
         var parent = Syscalls.temporaryParent
+        /// Looked up at each attempt: what is missing may be installed meanwhile.
+        var programsByVersion = { PostgresPrograms.byVersion }
+        var programsInPath = { PostgresPrograms.inPath }
     }
 
     private enum State {
@@ -46,6 +49,8 @@ final class EmbeddedPostgres: CacheCluster {
     /// Tags that belong to it, from the first one on: its child and announcements, its timer, its link, its cleaners.
     static let tagCount: UInt64 = 4
     private static let pollNanoseconds: UInt64 = 20_000_000
+    private static let answerNanosecondsMax: UInt64 = 5_000_000_000
+    private static let createNanosecondsMax: UInt64 = 120_000_000_000
     private static let startNanosecondsMax: UInt64 = 60_000_000_000
     private static let endNanosecondsMax: UInt64 = 10_000_000_000
     private static let retryNanosecondsMax: UInt64 = 60_000_000_000
@@ -135,9 +140,9 @@ final class EmbeddedPostgres: CacheCluster {
         if let user = PostgresPrograms.user, Syscalls.user(named: user) == nil {
             return fail("PostgreSQL does not run as root, and there is no user \(user)")
         }
-        let installed = PostgresPrograms.byVersion
+        let installed = options.programsByVersion()
         if let programs = installed[plan.majorVersion] { return create(programs) }
-        ask(Search(folders: PostgresPrograms.inPath, others: Set(installed.keys)))
+        ask(Search(folders: options.programsInPath(), others: Set(installed.keys)))
     }
 
     private func ask(_ search: Search) {
@@ -155,7 +160,10 @@ final class EmbeddedPostgres: CacheCluster {
             program.errors = .discarded
             program.deathSignal = Self.kill
             state = .asking(try spawn(program), search)
-        } catch { fail(error.description) }
+            startTimer(Self.answerNanosecondsMax)
+        } catch {
+            askNext(search, nil)
+        }
     }
 
     private func answered(_ child: ChildProcess, _ search: Search) {
@@ -164,6 +172,10 @@ final class EmbeddedPostgres: CacheCluster {
         if let folder = search.folders.first, let version, version == plan?.majorVersion {
             return create(folder)
         }
+        askNext(search, version)
+    }
+
+    private func askNext(_ search: Search, _ version: Int?) {
         var rest = search
         rest.folders.removeFirst()
         if let version { rest.others.insert(version) }
@@ -185,6 +197,7 @@ final class EmbeddedPostgres: CacheCluster {
             var initdb = program(programs + "/initdb", arguments, folder)
             initdb.deathSignal = Self.kill
             state = .creating(try spawn(initdb, in: folder), folder, programs: programs)
+            startTimer(Self.createNanosecondsMax)
         } catch { fail(error.description) }
     }
 
@@ -274,11 +287,13 @@ final class EmbeddedPostgres: CacheCluster {
                 return post(.unavailable(reason))
             }
             link.connect(endpoint(folder).parameters(applicationName: "pgcache"))
-        case .ending(let child, _): try? child.signalGroup(Self.kill)
+        case .asking(let child, _), .creating(let child, _, _), .ending(let child, _):
+            // What hangs is given up; its exit leads on.
+            try? child.signalGroup(Self.kill)
         case .waiting:
             state = .stopped
             begin()
-        case .stopped, .asking, .creating, .running: break
+        case .stopped, .running: break
         }
     }
 
@@ -288,6 +303,8 @@ final class EmbeddedPostgres: CacheCluster {
         switch event {
         case .connected:
             link.close()
+            // Attempts that came too early have left their words there; the server appends.
+            try? Syscalls.writeFile(folder.log, "")
             state = .running(child, folder)
             sinceNanoseconds = reactor.nowNanoseconds
             retryNanoseconds = 1_000_000_000
@@ -298,6 +315,7 @@ final class EmbeddedPostgres: CacheCluster {
     }
 
     private func exited(_ status: Int) {
+        endProbe()
         switch state {
         case .asking(let child, let search): answered(child, search)
         case .creating(_, let folder, let programs):
@@ -312,7 +330,6 @@ final class EmbeddedPostgres: CacheCluster {
             wait(&restartNanoseconds, max: Self.restartNanosecondsMax)
             remove(folder.path)
         case .ending(_, let folder):
-            cancelTimer()
             if let folder { remove(folder.path) }
             state = .stopped
             begin()
@@ -342,7 +359,6 @@ final class EmbeddedPostgres: CacheCluster {
     }
 
     private func wait(_ nanoseconds: inout UInt64, max: UInt64) {
-        endProbe()
         state = .waiting
         startTimer(nanoseconds)
         nanoseconds = min(nanoseconds * 2, max)

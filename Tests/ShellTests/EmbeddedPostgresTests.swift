@@ -46,7 +46,11 @@ struct EmbeddedPostgresTests {
         let link = try world.connected(first)
         _ = try world.rows(link, "create table t as select 1")
         try Syscalls.sendSignal(9, to: try #require(world.cluster.serverProcess))
-        #expect(try world.event() == .ended("the server ended (signal 9)"))
+        guard case .ended(let words) = try world.event() else {
+            Issue.record("a killed server has ended")
+            return
+        }
+        #expect(words.hasPrefix("the server ended (signal 9)"))
         let second = try world.ready()
         #expect(second.host != first.host)
         let again = try world.connected(second)
@@ -110,6 +114,33 @@ struct EmbeddedPostgresTests {
         }
         #expect(words.contains("too long"))
         try deep.wait { deep.folders.isEmpty }
+    }
+
+    /// Of what PATH has, the version that is wanted is taken, and what gives no answer is passed over.
+    @Test func versionsInPathAreAskedFor() throws {
+        let world = try ClusterWorld(.epoll) { options, parent in
+            let programs = PostgresPrograms.byVersion
+            for (name, answer) in [("old", "echo 'postgres (PostgreSQL) 9.6.1'"), ("mute", "exit 1")] {
+                let folder = "\(parent)/\(name)"
+                try Syscalls.makeFolder(folder)
+                for program in ["initdb", "postgres"] {
+                    try Syscalls.writeFile("\(folder)/\(program)", "#!/bin/sh\n\(answer)\n", permissions: 0o755)
+                }
+            }
+            options.programsByVersion = { programs.filter { $0.key != 15 } }
+            options.programsInPath = {
+                ["\(parent)/mute", "\(parent)/gone", "\(parent)/old"] + (programs[15].map { [$0] } ?? [])
+            }
+        }
+        world.cluster.start(Self.plan)
+        let endpoint = try world.ready()
+        #expect(try world.rows(try world.connected(endpoint), "show server_encoding") == [["LATIN1"]])
+        world.cluster.start(ClusterPlan(majorVersion: 7, encoding: "UTF8"))
+        guard case .unavailable(let reason) = try world.event() else {
+            Issue.record("nobody has PostgreSQL 7")
+            return
+        }
+        #expect(reason.contains(", only 9, 15 ("))
     }
 
     @Test func whatKilledInstancesHaveLeftIsRemoved() throws {
@@ -187,16 +218,20 @@ private final class ClusterWorld {
     private static let timerTag: UInt64 = 3
     private static let clusterTag: UInt64 = 100
 
-    init(_ backend: ReactorBackend, parent given: String? = nil) throws {
+    init(
+        _ backend: ReactorBackend, parent given: String? = nil,
+        _ change: (inout EmbeddedPostgres.Options, String) throws -> Void = { _, _ in }
+    ) throws {
         reactor = try backend.makeReactor()
         resolver = NameResolver(reactor: reactor, tag: Self.resolverTag)
         parent = try given ?? Syscalls.makeTemporaryFolder(prefix: "cluster-test-")
         removesParent = given == nil
         // The server's user has to get through.
         if removesParent { try Syscalls.changePermissions(parent, 0o755) }
+        var options = EmbeddedPostgres.Options(memoryBytes: 256 << 20, parent: parent)
+        try change(&options, parent)
         cluster = EmbeddedPostgres(
-            reactor: reactor, resolver: resolver, tag: Self.clusterTag,
-            options: EmbeddedPostgres.Options(memoryBytes: 256 << 20, parent: parent))
+            reactor: reactor, resolver: resolver, tag: Self.clusterTag, options: options)
     }
 
     deinit {
