@@ -447,4 +447,58 @@ import Testing
         let pool = PoolSchema(rows: try database.asRole(role).catalogRows(PoolSchema.question(oid)))
         #expect(pool == (try schema("t")))
     }
+
+    func view(_ name: String) throws -> PoolView {
+        let oid = try database.run("SELECT '\(name)'::regclass::oid")[0][0]
+        let question = PoolView.question(try #require(oid.flatMap { OID($0) }))
+        return try #require(PoolView(rows: try database.catalogRows(question)))
+    }
+
+    @Test func views() throws {
+        try database.run(
+            """
+            CREATE SCHEMA s; CREATE TYPE mood AS ENUM ('a', 'b');
+            CREATE TABLE t (id int PRIMARY KEY, m mood, name text, at timestamptz);
+            INSERT INTO t VALUES (1, 'a', 'Ann', '2024-01-01'), (2, 'b', 'bob', '2024-01-02'), (3, 'b', NULL, NULL);
+            CREATE VIEW s."V v" ("The id", m, twice) WITH (security_barrier) AS
+              SELECT id, m, lower(name) COLLATE "C" FROM t WHERE m >= 'a'::mood;
+            CREATE VIEW over AS SELECT v.m, count(*) AS n, array_agg(v."The id" ORDER BY twice) AS ids
+              FROM s."V v" v JOIN t USING (m) WHERE t.name <> 'it''s;' GROUP BY v.m;
+            CREATE VIEW grouped AS SELECT id, name FROM t GROUP BY id;
+            """)
+        let pool = try schema("t")
+        try make(pool)
+        try fill(pool)
+        let first = try view(#"s."V v""#)
+        #expect(first.reads == [pool.oid] && first.columns == ["The id", "m", "twice"] && first.refusal == nil)
+        let second = try view("over")
+        #expect(second.reads == [pool.oid, first.oid] && second.usesDefaultCollation && second.collations.isEmpty)
+        for view in [first, second, try view("grouped")] {
+            try cache.run(Self.settings + view.createStatements.joined(separator: ";\n"))
+            try expectAlike("SELECT * FROM \(view.quotedName) ORDER BY 1")
+            try expectAlike(
+                """
+                SELECT attname, format_type(atttypid, atttypmod), attnum FROM pg_attribute
+                WHERE attrelid = '\(view.quotedName)'::regclass ORDER BY attnum
+                """)
+        }
+        try cache.run(Self.settings + (second.dropStatements + first.dropStatements).joined(separator: ";\n"))
+    }
+
+    @Test(arguments: [
+        ("SELECT f(id) FROM t", .code), ("SELECT id::positive FROM t", .code), ("SELECT id <+> 1 FROM t", .code),
+        ("SELECT ROW(id)::pair FROM t", .code), ("SELECT oid FROM pg_class", .catalog),
+        ("SELECT id FROM t WHERE EXISTS (SELECT FROM pg_stats)", .catalog),
+        ("SELECT id FROM t WHERE '{a}' = ARRAY['a'::mood]", nil), ("SELECT 1 AS one", nil),
+    ] as [(String, PoolView.Refusal?)])
+    func viewsThatAreRefused(query: String, refusal: PoolView.Refusal?) throws {
+        try database.run(
+            """
+            CREATE FUNCTION f(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 1'; CREATE DOMAIN positive AS int;
+            CREATE OPERATOR <+> (LEFTARG = int, RIGHTARG = int, FUNCTION = int4pl); CREATE TYPE pair AS (a int);
+            CREATE TYPE mood AS ENUM ('a'); CREATE TABLE t (id int PRIMARY KEY); CREATE VIEW v AS \(query);
+            """)
+        #expect(try view("v").refusal == refusal)
+        #expect(try view("t").refusal == .kind(UInt8(ascii: "r")))
+    }
 }
