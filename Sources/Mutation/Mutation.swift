@@ -38,6 +38,9 @@ public enum Mutation: String, CaseIterable, Sendable {
     case captureAfterOwnWrite = "capture-after-own-write"
     case beginNotSent = "begin-not-sent"
     case noNotificationBound = "no-notification-bound"
+    case patchIgnoresConditions = "patch-ignores-conditions"
+    case patchWhileRead = "patch-while-read"
+    case patchServableAtOnce = "patch-servable-at-once"
 
     #if MUTANTS
     /// Set once, before anything runs.

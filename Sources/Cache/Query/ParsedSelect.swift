@@ -157,6 +157,8 @@ public struct ParsedSelect: Equatable, Sendable {
     public internal(set) var conditions: [Condition] = []
     public internal(set) var disjunctions: [Disjunction] = []
     public internal(set) var equalities: [Equality] = []
+    /// A conjunct of WHERE or ON is not among `conditions`.
+    public internal(set) var hasFurtherConditions = false
     /// Every column that the statement names.
     public internal(set) var columns: Set<ParsedColumn> = []
     /// `*` and `t.*`, wherever they stand.

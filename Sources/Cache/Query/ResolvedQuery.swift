@@ -16,6 +16,9 @@ public final class ResolvedQuery: Sendable {
     /// function, and every row of the result is one row of the relation: an entry may be indexed by the keys it holds
     /// [I2].
     public let isRowForRow: Bool
+    /// The same, and WHERE is nothing but the whole primary key of that relation and one value for each of its columns:
+    /// the answer is that row, or none.
+    public let isPointRead: Bool
     /// Number of parameters, highest `$n`.
     public let parameterCount: Int
     /// Every column that is named, by `*` included: a role needs SELECT on them, or on their relations [P1].
@@ -29,9 +32,10 @@ public final class ResolvedQuery: Sendable {
     public init(
         uses: [RelationUse], functions: [OID], isRowForRow: Bool, parameterCount: Int,
         columns: Set<ColumnName> = [], rights: [RightsNeed]? = nil, classes: SettingClasses = [.all, .custom],
-        callsBodies: Bool = false
+        callsBodies: Bool = false, isPointRead: Bool = false
     ) {
         self.callsBodies = callsBodies
+        self.isPointRead = isPointRead
         self.rights = rights ?? [RightsNeed(role: nil, relations: Set(uses.map(\.relation)), columns: columns)]
         self.columns = columns
         self.classes = classes

@@ -260,14 +260,23 @@ struct SelectReader {
     private mutating func readConjuncts(_ condition: NodePointer?, _ scope: ParsedSelect.Scope, _ level: Int) {
         var waiting = [condition]
         while let next = waiting.popLast() {
-            guard let next, select.conditions.count < ParsedSelect.conditionsMax else { continue }
+            guard let next else { continue }
+            guard select.conditions.count < ParsedSelect.conditionsMax else {
+                select.hasFurtherConditions = true
+                continue
+            }
             if let both = next.cast(to: BoolExpr.self, if: T_BoolExpr),
                 both.pointee.boolop == AND_EXPR
             {
                 waiting.append(contentsOf: NodeList(both.pointee.args).reversed())
-            } else if let (column, test) = Self.test(next) {
+                continue
+            }
+            if let (column, test) = Self.test(next) {
                 select.conditions.append(.init(scope: scope, column: column.moved(to: level), test: test))
-            } else if let alternatives = Self.disjunction(next) {
+                continue
+            }
+            select.hasFurtherConditions = true
+            if let alternatives = Self.disjunction(next) {
                 guard select.disjunctions.count < ParsedSelect.disjunctionsMax else { continue }
                 select.disjunctions.append(
                     .init(

@@ -1,3 +1,4 @@
+import Mutation
 import PGProtocol
 
 /// Binds the names of a SELECT to the relations that it reads.
@@ -197,12 +198,27 @@ struct SelectResolver {
         let level = select.levels[0]
         let isOne = select.levels.count == 1 && select.sources.count == 1
             && uses.allSatisfy { $0.relation == relations[0]?.oid }
+        let isRowForRow = isOne && !level.hasLimit && !level.hasGrouping && !level.hasWindow && !isReshaped
         return .success(
             ResolvedQuery(
-                uses: uses, functions: functions,
-                isRowForRow: isOne && !level.hasLimit && !level.hasGrouping && !level.hasWindow && !isReshaped,
-                parameterCount: select.parameterCount, columns: columns(of: 0), rights: rights(),
-                classes: allClasses()))
+                uses: uses, functions: functions, isRowForRow: isRowForRow, parameterCount: select.parameterCount,
+                columns: columns(of: 0), rights: rights(), classes: allClasses(),
+                isPointRead: isRowForRow && isByKeyAlone(uses)))
+    }
+
+    /// The only condition is that each column of the primary key is a value.
+    private func isByKeyAlone(_ uses: [RelationUse]) -> Bool {
+        guard let key = relations[0]?.primaryKey, !key.isEmpty, uses.count == 1,
+            !select.hasFurtherConditions || Mutation.patchIgnoresConditions.isOn,
+            select.conditions.count == key.count || Mutation.patchIgnoresConditions.isOn
+        else { return false }
+        let values = uses[0].constraints.filter { constraint in
+            guard key.contains(constraint.column), case .among(let operands) = constraint.test, operands.count == 1
+            else { return false }
+            if case .promoted = operands[0] { return false }
+            return true
+        }
+        return values.count == key.count && Set(values.map(\.column)) == Set(key)
     }
 
     /// Leaves of partitioned tables count.

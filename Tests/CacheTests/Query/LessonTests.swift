@@ -138,6 +138,7 @@ import Testing
                     }
                     #expect(learned.columns == expected.columns && learned.functions == expected.functions)
                     #expect(learned.rights == expected.rights && learned.isRowForRow == expected.isRowForRow)
+                    #expect(learned.isPointRead == expected.isPointRead)
                     #expect(learned.classes == expected.classes && learned.parameterCount == expected.parameterCount)
                 default: Issue.record("\(first) and \(other) are not alike")
                 }

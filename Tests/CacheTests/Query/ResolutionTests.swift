@@ -209,6 +209,27 @@ private func query(_ text: String, types: [UInt32] = []) -> ResolvedQuery? {
         #expect((query(text)?.isRowForRow ?? false) == isRowForRow)
     }
 
+    /// Nothing but the primary key decides which row it is.
+    @Test(arguments: [
+        ("select a from t where id = 1", true), ("select * from t where 1 = id order by a", true),
+        ("select a from t where id in (1)", true), ("select upper(name) from t x where x.id = $1", true),
+        ("select a from only family where id = 1", true), ("select a from t", false),
+        ("select a from t where a = 1", false),
+        ("select a from t where id in (1, 2)", false), ("select a from t where id > 1", false),
+        ("select a from t where id = 1 and a = 2", false), ("select a from t where id = 1 and id = 2", false),
+        ("select a from t where id = 1 and name like 'x%'", false), ("select a from t where id = 1 and true", false),
+        ("select a from t where id = 1 or a = 2", false), ("select a from t where id = a", false),
+        ("select a from t where id = 1 and a = b", false), ("select a from t where not id = 1", false),
+        ("select a from t where id = 1 limit 1", false), ("select distinct a from t where id = 1", false),
+        ("select count(*) from t where id = 1", false), ("select t.a from t, u where t.id = 1", false),
+        ("select generate_series(1, a) from t where id = 1", false), ("select a from whole where id = 1", false),
+        ("select (select 1) from t where id = 1", false), ("select a from family where id = 1", false),
+        ("select * from m_view where id = 1", false),
+    ])
+    func pointReads(text: String, isPointRead: Bool) {
+        #expect((query(text)?.isPointRead ?? false) == isPointRead)
+    }
+
     @Test func functionsAndParametersAreListed() {
         let resolved = query("select lower(name), upper(name) from t where a = $3 and b = $1")
         let expected = ["lower", "upper"].flatMap { catalog.functions(named: $0).map(\.oid) }
