@@ -62,42 +62,17 @@ enum KeyHarvest {
     private static func fields(
         of description: ByteView, relation: Relation, tail: BindTail?
     ) throws(ProtocolError) -> [Field]? {
-        var messages = ByteReader(description)
-        var body: ByteView?
-        while messages.remaining > 0, body == nil {
-            let type = try messages.uint8("type")
-            let length = try messages.int32("length")
-            let content = try messages.bytes(Int(length) - 4, "body")
-            if type == BackendType.rowDescription { body = content }
-        }
-        guard let body else { return nil }
-        var reader = ByteReader(body)
-        var found: [Int16: Field] = [:]
-        for position in 0..<Int(try reader.uint16("number of fields")) {
-            _ = try reader.cString("name of a field")
-            let table = try reader.oid("table of a field")
-            let number = try reader.int16("column of a field")
-            let type = try reader.oid("type of a field")
-            _ = try reader.int16("size of a field")
-            _ = try reader.int32("modifier of a field")
-            let described = BindTail.Format(rawValue: try reader.uint16("format of a field"))
-            // A description of the statement does not know the formats; Bind does.
-            guard let format = tail.map({ $0.resultFormat(of: position) }) ?? described else {
-                return nil
-            }
-            if table == relation.oid, found[number] == nil {
-                found[number] = Field(
-                    position: position, kind: .opaque, type: type, format: format)
-            }
-        }
+        guard let shown = try ResultField.all(in: description, tail: tail) else { return nil }
         var fields: [Field] = []
         for position in relation.primaryKey {
             guard relation.columns.indices.contains(position) else { return nil }
             let column = relation.columns[position]
-            guard column.kind != .opaque, var field = found[column.number], field.type == column.type
+            guard column.kind != .opaque,
+                let place = shown.firstIndex(where: { $0.table == relation.oid && $0.column == column.number }),
+                shown[place].type == column.type
             else { return nil }
-            field.kind = column.kind
-            fields.append(field)
+            fields.append(
+                Field(position: place, kind: column.kind, type: column.type, format: shown[place].format))
         }
         return fields
     }
