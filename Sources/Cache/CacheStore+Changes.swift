@@ -59,16 +59,24 @@ extension CacheStore {
         for oid in transaction.whollyChanged {
             changes.append(BoundChange(relation: oid, extent: .whole))
         }
+        let whole = changes.count
         for change in transaction.changes {
             count(change)
             changes.append(bind(change))
         }
         guard !limits.ignoresChanges else { return }
-        for change in changes { memo.invalidate(by: change, at: watermark, into: &invalidated) }
+        var patched: [EntryID] = []
+        for (position, change) in changes.enumerated() {
+            patched += memo.invalidate(by: change, at: watermark, into: &invalidated) {
+                position < whole ? nil : patch(transaction.changes[position - whole], change)
+            }
+        }
         counters.invalidations &+= UInt64(invalidated.count)
         if !Mutation.followerGetsOldAnswer.isOn { for id in invalidated { releaseFollowers(of: id) } }
         invalidated.removeAll(keepingCapacity: true)
-        visibility.received(narrowID: transaction.narrowID, changes: changes)
+        visibility.received(
+            narrowID: transaction.narrowID, changes: changes,
+            patches: Visibility.Patches(transaction: counters.transactions, entries: patched))
         schemaMayHaveChanged(by: transaction)
     }
 
@@ -103,6 +111,14 @@ extension CacheStore {
             let mapping = mapping(change.relation, relation)
         else { return BoundChange(relation: change.relation, extent: .whole) }
         return mapping.bind(change)
+    }
+
+    /// What is patched has to be remembered until it is proven.
+    private func patch(_ change: RowChange, _ bound: BoundChange) -> RowPatch? {
+        guard visibility.hasRoom, let relation = catalog.relation(change.relation),
+            let mapping = mapping(change.relation, relation)
+        else { return nil }
+        return RowPatch(change, bound, of: counters.transactions, relation, mapping)
     }
 
     private func mapping(_ oid: OID, _ relation: Relation) -> RowMapping? {
@@ -153,8 +169,11 @@ extension CacheStore {
         let proven = visibility.snapshotArrived(
             isFinished: { snapshot.isFinished(snapshot.widen($0)) },
             isEveryoneFinished: { snapshot.isEveryoneFinished(below: $0) })
-        if proven.contains(.schema) { schemaChanged() }
-        if proven.contains(.publications) { isPublicationChanged = true }
+        if proven.extent.contains(.schema) { schemaChanged() }
+        if proven.extent.contains(.publications) { isPublicationChanged = true }
+        for patches in proven.patches {
+            for id in patches.entries { memo.proven(id, by: patches.transaction) }
+        }
         beats.answered(lsn.withoutPageHeader)
         while let id = beats.nextReached(watermark) { _ = memo.makeServable(id) }
         reachBeats()

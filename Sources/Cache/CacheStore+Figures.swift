@@ -10,6 +10,7 @@ extension CacheStore {
         public var captures: UInt64
         public var abandoned: UInt64
         public var evictions: UInt64
+        public var patches: UInt64
         public var followers: Int
     }
 
@@ -18,7 +19,7 @@ extension CacheStore {
         return Figures(
             bytes: memo.bytes, bytesMax: self.memo.bytesMax, entries: memo.entries,
             statements: statements.count, captures: memo.captures, abandoned: memo.abandoned,
-            evictions: memo.evictions, followers: followers.values.reduce(0) { $0 + $1.count })
+            evictions: memo.evictions, patches: memo.patches, followers: followers.values.reduce(0) { $0 + $1.count })
     }
 
     /// The catalog has been read: statements can be resolved.

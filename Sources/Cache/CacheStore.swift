@@ -11,8 +11,9 @@ import PGProtocol
 /// The life of an answer:
 ///
 ///     miss ─beginCapture→ capturing ─finishCapture→ captured ─beat, watermark→ servable ─→ hits
-///            [T1] [T2] [C4]                            [T4]
-///                 any matching change, a change of the schema, eviction ─→ gone
+///            [T1] [T2] [C4]                 ▲           [T4]         │
+///                                           └─ a change of the row that it shows (`RowPatch`) [T2]
+///                 any other matching change, a change of the schema, eviction ─→ gone
 ///
 /// Invariants: `isServing` only between `streamBecameLive` and `streamLost`, and outside of that there is no
 /// entry; every live entry is filed in the dependency index. The state that a hit reads is behind
@@ -102,7 +103,8 @@ public final class CacheStore {
     var shapes: [OID: RelationShape] = [:]
     var mappings: [OID: RowMapping] = [:]
     var visibility = Visibility()
-    /// A capture was refused for what `visibility` remembers: the next one of the same waits for a beat.
+    /// A capture was refused for what `visibility` remembers, or a reader sent away from what was patched: the next one
+    /// of the same waits for a beat.
     var isVisibilityUrgent = false
 
     // Who waits.

@@ -126,6 +126,13 @@ final class DependencyIndex {
         identityColumns[relation.oid] = relation.identityColumns
     }
 
+    /// What an entry was filed under; none when it is gone.
+    func uses(of id: EntryID) -> [BoundUse] {
+        let slot = Int(id.index)
+        guard registrations.indices.contains(slot), let known = registrations[slot], known.id == id else { return [] }
+        return known.uses
+    }
+
     /// Files a new entry. Its slot must not be registered.
     func register(_ id: EntryID, uses: [BoundUse]) {
         let slot = Int(id.index)

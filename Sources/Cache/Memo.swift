@@ -188,6 +188,23 @@ final class Memo {
         return true
     }
 
+    /// Everything behind the description becomes this. False without room for it: nothing has changed then.
+    func replaceRows(of entry: UnsafeMutablePointer<MemoEntry>, with rows: [UInt8]) -> Bool {
+        let start = entry.pointee.descriptionCount
+        let count = start + rows.count
+        guard count <= entryBytesMax else { return false }
+        if count > entry.pointee.capacity {
+            // It must not make room for itself.
+            entry.pointee.pins += 1
+            defer { entry.pointee.pins -= 1 }
+            guard resize(entry, to: count) else { return false }
+        }
+        guard let base = entry.pointee.base else { return false }
+        withView(rows) { (base + start).copyMemory(from: $0.base, byteCount: $0.count) }
+        entry.pointee.count = count
+        return true
+    }
+
     /// Gives the bytes of an entry that capacity, which is at least their count.
     private func resize(_ entry: UnsafeMutablePointer<MemoEntry>, to capacity: Int) -> Bool {
         assert(capacity >= entry.pointee.count)
@@ -218,6 +235,7 @@ final class Memo {
         if entry.pointee.capacity > entry.pointee.count { _ = resize(entry, to: entry.pointee.count) }
         entry.pointee.descriptionCount = descriptionCount
         entry.pointee.state = .captured
+        entry.pointee.waits = .watermark
         enqueue(entry)
         return true
     }
@@ -239,7 +257,8 @@ final class Memo {
         storage.pointee.counters.bytes += cost
     }
 
-    /// The watermark has passed what the capture needed [T4]. False when the entry is no longer waiting.
+    /// The watermark has passed what the capture needed [T4]. False when the entry is no longer waiting for that, or
+    /// waits for something else.
     @discardableResult
     func makeServable(_ id: EntryID) -> Bool {
         guard let entry = self[id], entry.pointee.state == .captured else { return false }
@@ -247,6 +266,21 @@ final class Memo {
             kill(entry)
             return false
         }
+        return end(.watermark, of: entry)
+    }
+
+    /// New snapshots of the origin show the transaction with this number [T2]: the entry may be served if that is the
+    /// last one that was written into it. Who changed the row after another saw that one's change, and so does
+    /// everybody who sees his.
+    func proven(_ id: EntryID, by transaction: UInt64) {
+        guard let entry = self[id], entry.pointee.state == .captured, entry.pointee.patchedBy == transaction
+        else { return }
+        _ = end(.proof, of: entry)
+    }
+
+    private func end(_ wait: MemoEntry.Waits, of entry: UnsafeMutablePointer<MemoEntry>) -> Bool {
+        entry.pointee.waits.remove(wait)
+        guard entry.pointee.waits.isEmpty else { return false }
         entry.pointee.state = .servable
         return true
     }
@@ -288,15 +322,38 @@ final class Memo {
         return true
     }
 
-    /// Invalidates everything that this change can alter and tells which entries those were.
-    /// `invalidated` is appended to: the caller reuses it.
-    func invalidate(by change: BoundChange, at watermark: LSN, into invalidated: inout [EntryID]) {
+    /// Invalidates everything that this change can alter and tells which entries those were, but for what takes the
+    /// change in. `invalidated` is appended to: the caller reuses it.
+    ///
+    /// - Returns: what the change was written into, and no earlier one of its transaction.
+    @discardableResult
+    func invalidate(
+        by change: BoundChange, at watermark: LSN, into invalidated: inout [EntryID], patch: () -> RowPatch? = { nil }
+    ) -> [EntryID] {
         let first = invalidated.count
         dependencies.affected(by: change, into: &invalidated)
-        for id in invalidated[first...] where !staysAlthoughAltered(id) {
+        guard invalidated.count > first else { return [] }
+        let patch = patch()
+        var patched: [EntryID] = []
+        var kept = first
+        for position in first..<invalidated.count {
+            let id = invalidated[position]
+            if let patch, let entry = self[id] {
+                let before = entry.pointee.patchedBy
+                if self.patch(entry, patch) {
+                    storage.pointee.counters.patches &+= 1
+                    if before != patch.transaction { patched.append(id) }
+                    continue
+                }
+            }
+            invalidated[kept] = id
+            kept += 1
+            if staysAlthoughAltered(id) { continue }
             note(Invalidation(cause: change.cause, watermark: watermark), self[id])
             invalidate(id)
         }
+        invalidated.removeLast(invalidated.count - kept)
+        return patched
     }
 
     private func note(_ invalidation: Invalidation, _ entry: UnsafeMutablePointer<MemoEntry>?) {
@@ -429,4 +486,6 @@ struct MemoCounters: Equatable, Sendable {
     var abandoned: UInt64 = 0
     var evictions: UInt64 = 0
     var invalidations: UInt64 = 0
+    /// Answers that a change was written into.
+    var patches: UInt64 = 0
 }

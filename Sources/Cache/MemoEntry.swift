@@ -8,8 +8,9 @@ public struct EntryID: Hashable, Sendable {
 
 /// One answer of the origin, as the bytes that go to a client.
 ///
-///     capturing ─finish→ captured ─makeServable→ servable
-///         └──────────────────┴───────────┴─ invalidate, abandon, evict → dead
+///     capturing ─finish→ captured ─nothing more in `waits`→ servable
+///         │                  │ ▲──────── patch ────────────────┤
+///         └──────────────────┴── invalidate, abandon, evict ───┴→ dead
 ///
 /// Lives in the raw memory of `Memo` and holds no counted reference. Its key is the statement and the
 /// *tail*: what Bind carries behind the statement's name, so parameters and formats in their own
@@ -20,14 +21,24 @@ struct MemoEntry {
         case free
         /// The answer is streaming by.
         case capturing
-        /// Complete; waits until the watermark has passed `servableFrom` [T4].
+        /// Complete, and may not be served yet: see `waits`.
         case captured
         case servable
         case dead
     }
 
+    /// What keeps a captured entry from being servable; one that is servable waits for nothing.
+    struct Waits: OptionSet {
+        let rawValue: UInt8
+        /// The watermark must have passed what the capture may have seen [T4].
+        static let watermark = Waits(rawValue: 1)
+        /// A snapshot of the origin must show the transaction `patchedBy` [T2].
+        static let proof = Waits(rawValue: 2)
+    }
+
     var id: EntryID
     var state: State = .free
+    var waits: Waits = []
     /// Was found since the clock's hand came by.
     var isRecent = false
     /// Indexed by the primary keys its rows hold [I2].
@@ -48,8 +59,8 @@ struct MemoEntry {
 
     /// Sessions that wait for the capture to end; written by the coalescer.
     var followers: UInt32 = 0
-    /// The LSN that the watermark must have passed; written by who waits for it [T4].
-    var servableFrom = LSN.never
+    /// The last transaction that was written into it, as the store numbers what it receives; 0 for none.
+    var patchedBy: UInt64 = 0
     /// Captures are numbered in the order of their beginning.
     var captureSequence: UInt64 = 0
     var hits: UInt64 = 0

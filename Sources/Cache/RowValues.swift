@@ -167,6 +167,14 @@ struct RowMapping: Equatable, Sendable {
         return BoundChange(relation: change.relation, extent: extent, changed: changed)
     }
 
+    /// What an image says of a column of the relation; nil for one of which the stream tells nothing.
+    func image(of column: Int, in image: RowImage) -> ColumnImage? {
+        guard image.count == fields.count,
+            let place = fields.firstIndex(where: { $0.column == column && $0.isReadable })
+        else { return nil }
+        return image[place]
+    }
+
     /// The columns that may have another value now. Equal images are equal values: what is printed tells them apart,
     /// for types of PostgreSQL's own. An UPDATE leaves out a TOASTed value that it did not touch.
     private func changedColumns(old: RowImage, isWhole: Bool, _ new: RowImage) -> ColumnMask {

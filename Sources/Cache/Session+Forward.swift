@@ -55,8 +55,10 @@ extension Session {
         case .servable:
             break
         case .captured:
-            // Only who waited for the leader may have its answer before the watermark has passed it [T4] [S6].
-            guard granted == id else { return forward(.notYetServable, store) }
+            if entry.pointee.waits.contains(.proof) { store.isVisibilityUrgent = true }
+            // Only who waited for the leader may have its answer before the watermark has passed it [T4] [S6]; nobody,
+            // once a change was written into it.
+            guard granted == id, entry.pointee.patchedBy == 0 else { return forward(.notYetServable, store) }
         case .capturing:
             guard declined != id else { return forward(.slowLeader, store) }
             // The client may send more while it waits; it waits once.

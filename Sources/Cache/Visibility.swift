@@ -10,6 +10,8 @@ import PGProtocol
 /// received later meets the capture in the dependency index [T1].) What was committed before the stream began is never
 /// received at all: until everyone below a fence behind that has finished, everything matches.
 ///
+/// With a transaction stand the entries that it was written into: what proves it makes them servable.
+///
 /// Bounds: `changesMax` changes are kept row by row, beyond them a relation counts as wholly changed.
 /// Over `transactionsMax` transactions nothing more is kept: everything matches until `removeAll`, and
 /// `isOverfull` tells the owner that the stream is in doubt [T7].
@@ -37,11 +39,24 @@ struct Visibility {
         /// The publications may be others.
         static let publications = Extent(rawValue: 4)
     }
+    /// Entries that a transaction was written into.
+    struct Patches: Equatable {
+        /// `MemoEntry.patchedBy`.
+        var transaction: UInt64
+        /// Each once.
+        var entries: [EntryID]
+    }
+    /// What a snapshot has shown to be finished.
+    struct Proven {
+        var extent: Extent = []
+        var patches: [Patches] = []
+    }
     private struct Remembered {
         var proof: Proof
         var rows: [BoundChange]
         var whole: [OID]
         var extent: Extent = []
+        var patches: Patches?
     }
     /// What is remembered of one relation.
     private struct Touched {
@@ -59,10 +74,12 @@ struct Visibility {
     /// Nothing waits for a snapshot.
     var isEmpty: Bool { remembered.isEmpty && !isOverfull }
     var transactionCount: Int { remembered.count }
+    /// One more transaction would be remembered.
+    var hasRoom: Bool { remembered.count < Self.transactionsMax }
 
     /// A transaction was received. `narrowID` is its number as the stream carries it.
     mutating func received(
-        narrowID: UInt32, changes: [BoundChange], whollyChanged: Set<OID> = []
+        narrowID: UInt32, changes: [BoundChange], whollyChanged: Set<OID> = [], patches: Patches? = nil
     ) {
         var rows: [BoundChange] = []
         var whole = whollyChanged
@@ -76,7 +93,9 @@ struct Visibility {
         rows.removeAll { whole.contains($0.relation) }
         guard !rows.isEmpty || !whole.isEmpty else { return }
         remember(
-            Remembered(proof: .transaction(narrowID), rows: rows, whole: Array(whole)))
+            Remembered(
+                proof: .transaction(narrowID), rows: rows, whole: Array(whole),
+                patches: patches.flatMap { $0.entries.isEmpty ? nil : $0 }))
     }
 
     /// Something happened that may alter any answer. With the number of its transaction it is forgotten when that is
@@ -107,13 +126,12 @@ struct Visibility {
 
     /// The answer to the last `snapshotAsked`. `isFinished` takes a transaction number of 32 bits, and
     /// says whether the snapshot shows it ended.
-    /// - Returns: the extent of what is proven now.
     @discardableResult
     mutating func snapshotArrived(
         isFinished: (UInt32) -> Bool, isEveryoneFinished: (TransactionID) -> Bool = { _ in true }
-    ) -> Extent {
+    ) -> Proven {
         let before = remembered.count
-        var proven: Extent = []
+        var proven = Proven()
         remembered.removeAll { item in
             let isProven =
                 switch item.proof {
@@ -121,10 +139,13 @@ struct Visibility {
                 case .nextSnapshot(let isAsked): isAsked
                 case .everyone(let fence): isEveryoneFinished(fence)
                 }
-            if isProven { proven.formUnion(item.extent) }
+            if isProven {
+                proven.extent.formUnion(item.extent)
+                if let patches = item.patches { proven.patches.append(patches) }
+            }
             return isProven
         }
-        guard remembered.count < before else { return [] }
+        guard remembered.count < before else { return proven }
         touched.removeAll(keepingCapacity: true)
         isEverythingTouched = false
         changeCount = 0
@@ -147,7 +168,7 @@ struct Visibility {
     mutating func removeAll() { self = Visibility() }
 
     private mutating func remember(_ item: Remembered) {
-        guard remembered.count < Self.transactionsMax else {
+        guard hasRoom else {
             isOverfull = true
             return
         }

@@ -42,6 +42,7 @@ public enum Metric: String, CaseIterable, Sendable {
     case cacheMemoHits = "cache_memo_hits"
     case cacheMemoCaptures = "cache_memo_captures"
     case cacheMemoCapturesUnfit = "cache_memo_captures_unfit"
+    case cacheMemoPatches = "cache_memo_patches"
     case cacheMemoEvictions = "cache_memo_evictions"
     case cacheMemoEntries = "cache_memo_entries"
     case cacheMemoBytes = "cache_memo_bytes"
@@ -103,6 +104,7 @@ public enum Metric: String, CaseIterable, Sendable {
         case .cacheMemoHits: (.counter, "Answers from the memo.")
         case .cacheMemoCaptures: (.counter, "Answers of the origin that were kept.")
         case .cacheMemoCapturesUnfit: (.counter, "Answers of the origin that were not kept, by reason.")
+        case .cacheMemoPatches: (.counter, "Answers that a change was written into, which stay hits.")
         case .cacheMemoEvictions: (.counter, "Memo entries dropped to make room.")
         case .cacheMemoEntries: (.gauge, "Memo entries.")
         case .cacheMemoBytes: (.gauge, "Bytes in the memo.")

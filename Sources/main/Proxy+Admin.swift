@@ -42,7 +42,7 @@ extension Proxy: AdminPages {
                 "queries_registered": JSON(figures.statements),
                 "policy": .string(settings.memo.policy.rawValue),
                 "cache_hits": JSON(counters.hits), "cache_misses": JSON(counters.misses),
-                "invalidations": JSON(counters.invalidations),
+                "invalidations": JSON(counters.invalidations), "patches": JSON(figures.patches),
                 "evictions": JSON(figures.evictions),
             ],
             "cdc": [
@@ -118,6 +118,7 @@ extension Proxy: AdminPages {
             MetricValue(.cacheMemoCaptures, figures.captures),
             MetricValue(.cacheMemoCapturesUnfit, counters.capturesRefused, [.init("reason", "visibility")]),
             MetricValue(.cacheMemoCapturesUnfit, figures.abandoned, [.init("reason", "abandoned")]),
+            MetricValue(.cacheMemoPatches, figures.patches),
             MetricValue(.cacheMemoEvictions, figures.evictions),
             MetricValue(.cacheMemoEntries, figures.entries),
             MetricValue(.cacheMemoBytes, figures.bytes),

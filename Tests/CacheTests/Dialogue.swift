@@ -341,10 +341,10 @@ final class Dialogue {
     }
 
     /// A simple SELECT that goes to the origin and is answered there.
-    func misses(_ sql: String, _ rows: [[String?]] = [["1"]]) {
+    func misses(_ sql: String, _ rows: [[String?]] = [["1"]], columns: [String] = ["id"]) {
         let told = sends(Wire.query(sql))
         #expect(told == ["forward Q"], "\(sql)")
-        hears(Wire.rows(rows) + Wire.ready())
+        hears(Wire.rows(rows, columns: columns) + Wire.ready())
         _ = takeReceived()
     }
 

@@ -45,6 +45,21 @@ import Testing
         #expect(!visibility.matches(uses(5)) && visibility.isEmpty)
     }
 
+    /// What a transaction was written into is handed back with its proof, once.
+    @Test func theProofOfATransactionNamesWhatItWasWrittenInto() {
+        var visibility = Visibility()
+        let entries = (0..<3).map { EntryID(index: $0, generation: 0) }
+        visibility.received(
+            narrowID: 1, changes: [insert(5)], patches: .init(transaction: 11, entries: Array(entries[..<2])))
+        visibility.received(narrowID: 2, changes: [insert(6)], patches: .init(transaction: 12, entries: []))
+        visibility.received(narrowID: 3, changes: [insert(7)], patches: .init(transaction: 13, entries: [entries[2]]))
+        #expect(visibility.snapshotArrived { $0 == 2 }.patches.isEmpty)
+        #expect(
+            visibility.snapshotArrived { $0 == 1 }.patches == [.init(transaction: 11, entries: Array(entries[..<2]))])
+        #expect(visibility.snapshotArrived { _ in true }.patches == [.init(transaction: 13, entries: [entries[2]])])
+        #expect(visibility.isEmpty)
+    }
+
     @Test func eachTransactionIsProvenByItself() {
         var visibility = Visibility()
         visibility.received(narrowID: 1, changes: [insert(5)])

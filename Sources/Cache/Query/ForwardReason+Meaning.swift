@@ -46,7 +46,7 @@ extension ForwardReason {
         case .inTransaction: "a transaction that has written, locked, or has its own snapshot reads the origin"
         case .ownWrite: "this session has written, and the change stream has not caught up with that"
         case .ownRead: "this session has read something later than the change stream has brought"
-        case .notYetServable: "the answer was captured a moment ago"
+        case .notYetServable: "the answer was captured, or changed, a moment ago"
         case .slowLeader: "another session's execution of the same took too long"
         case .preparedBefore: "it was prepared before the schema changed"
         case .segmentForwarded: "what came before it in its pipeline went to the origin"
