@@ -16,7 +16,10 @@ create table gap_updated (id int primary key, name text);
 insert into gap_updated values (1, 'old');
 """
 
-READ = "select name from item where id = 1"
+# More than a read by key, into which a change is written.
+READ = "select name from item where id = 1 and true"
+READ_BY_KEY = "select name from item where id = 1"
+PATCHES = "pgcache_cache_memo_patches"
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +93,26 @@ class TestDecodedBeforeVisible:
         assert waiting_origin.query(READ) == [("new",)]
         proxy.wait_until_answer(READ, [("new",)])
         assert proxy.wait_until_cached(READ) == [("new",)]
+
+    def test_an_answer_that_is_written_into_is_not_seen_meanwhile(self, waiting_origin, proxy):
+        """It would be the new row, and the old one again from the origin in the next statement."""
+        with waiting_origin.connect() as connection:
+            connection.execute("update item set name = 'before' where id = 1")
+        proxy.wait_until_answer(READ_BY_KEY, [("before",)])
+        proxy.wait_until_cached(READ_BY_KEY)
+        patches = 0 if DIRECT else proxy.metric(PATCHES)
+        held = HeldCommit(waiting_origin, "update item set name = 'behind' where id = 1")
+        try:
+            wait_until(lambda: DIRECT or proxy.metric(PATCHES) > patches, "the change is written into the answer")
+            for _ in range(50):
+                assert proxy.query(READ_BY_KEY) == [("before",)]
+                assert proxy.query(READ) == [("before",)]
+        finally:
+            held.release()
+        proxy.wait_until_answer(READ_BY_KEY, [("behind",)])
+        misses = 0 if DIRECT else proxy.misses()
+        assert proxy.wait_until_cached(READ_BY_KEY) == [("behind",)]
+        assert DIRECT or proxy.misses() == misses
 
     def test_a_first_read_meanwhile_is_not_kept(self, waiting_origin, proxy):
         """No entry is there to be invalidated when the change arrives."""
