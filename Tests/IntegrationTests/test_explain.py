@@ -75,7 +75,7 @@ def test_the_role_counts(proxy):
 
 
 def test_figures_and_what_ended_the_last_entry(proxy, client, direct):
-    sql = "select total from orders where id = 2"
+    sql = "select total from orders where id = 2 and true"
     proxy.wait_until_cached(lambda: client.execute(sql).fetchall())
     said = explain(client, sql)
     assert said["entries"] == "1" and int(said["hits"]) >= 1 and int(said["misses"]) >= 1

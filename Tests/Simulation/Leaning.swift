@@ -10,6 +10,11 @@ enum Leaning: String, CaseIterable {
     case mistakes
     /// Idle sessions are told of commits that the stream is slow to bring [S1].
     case notifications
+    /// A few rows are read by their keys and written all the time; slow clients read the longest of them [I4].
+    case keys
+
+    /// All but `keys`, which is drawn behind them.
+    static let first: [Leaning] = [.losses, .rights, .mistakes, .notifications]
 }
 
 extension Parameters {
@@ -48,6 +53,14 @@ extension Parameters {
         case .notifications:
             readsPerMille = 995
             decodingMicroseconds = 5_000
+        case .keys:
+            readsPerMille = 900
+            rowsPerTable = 3
+            poolSize = 8
+            favouriteTable = Table.account
+            // Longer than what is copied rather than pinned.
+            noteBytes = 6_000
+            windowBytes = 4096
         }
     }
 }

@@ -93,7 +93,11 @@ struct Parameters: Hashable {
         if random.chance(150) { drawn.becomeLate(&random) }
         drawn.drawSessions(&random)
         drawn.drawCatalog(&random)
-        if random.chance(200) { drawn.lean(on: random.pick(Leaning.allCases)) }
+        if random.chance(200) {
+            drawn.lean(on: random.pick(Leaning.first))
+        } else if random.chance(160) {
+            drawn.lean(on: .keys)
+        }
         return drawn
     }
 

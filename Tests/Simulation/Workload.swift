@@ -18,7 +18,7 @@ struct Workload {
             favourite: parameters.favouriteTable)
         var templates = SelectTemplates(
             Random(seed: parameters.seed, "pool"), rows: parameters.rowsPerTable)
-        pool = templates.pool(parameters.poolSize)
+        pool = templates.pool(parameters.poolSize, byKeyAlone: parameters.leaning == .keys)
         sessions = SessionTemplates(parameters)
         if parameters.settingsPerMille > 0 {
             pool.insert(contentsOf: sessions.pool(parameters.poolSize > 8 ? 6 : 3), at: 1)
@@ -53,7 +53,9 @@ struct Workload {
         case .losses where random.chance(50): [.think(UInt64(random.below(1_000)) * millisecond)]
         case .mistakes where random.chance(100): sessions.mistake(&random)
         case .notifications where random.chance(100): sessions.channel({ read(&$0) }, &random)
-        case .losses, .mistakes, .notifications, .rights, nil: nil
+        case .keys where random.chance(100):
+            [.readSlowly((0..<4).map { _ in read(&random) }, pause: UInt64(random.within(1...20)) * millisecond)]
+        case .losses, .mistakes, .notifications, .keys, .rights, nil: nil
         }
     }
 

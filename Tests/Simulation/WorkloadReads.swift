@@ -30,14 +30,15 @@ struct SelectTemplates {
 
     /// So many selects with different texts. Both totals over whole tables, whose answers are known, are always
     /// among them.
-    mutating func pool(_ count: Int) -> [PooledSelect] {
+    /// - Parameter byKeyAlone: all others are reads of an account by its key, some with a further condition.
+    mutating func pool(_ count: Int, byKeyAlone: Bool = false) -> [PooledSelect] {
         var pool = [
             PooledSelect(select: Select(table: Table.account, output: .totals(Self.own(2))), choices: [[]]),
             PooledSelect(select: Select(table: Table.entry, output: .totals(Self.own(2))), choices: [[]]),
         ]
         var turn = 0
         while pool.count < count {
-            let drawn = draw(turn)
+            let drawn = byKeyAlone ? drawAccount() : draw(turn)
             turn += 1
             // The templates give thousands, so this ends.
             if !pool.contains(where: { $0.select == drawn.select }) { pool.append(drawn) }
@@ -64,6 +65,16 @@ struct SelectTemplates {
         default: select = quotient()
         }
         if case .columns = select.output { select.output = .columns(columns(of: select)) }
+        return PooledSelect(select: select, choices: choices())
+    }
+
+    private mutating func drawAccount() -> PooledSelect {
+        hasParameters = random.chance(450)
+        values = []
+        let key = Condition(column: Self.own(0), test: .equals(operand(keys)))
+        var select = Select(table: Table.account, conditions: [key], output: .columns([]))
+        if random.chance(400) { select.conditions.append(condition(Table.account)) }
+        select.output = .columns(columns(of: select))
         return PooledSelect(select: select, choices: choices())
     }
 
