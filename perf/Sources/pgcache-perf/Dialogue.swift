@@ -2,41 +2,73 @@ import PGProtocol
 
 /// What one connection of the load says, and how it knows that it was answered.
 ///
-/// A request is built once per connection; only the digits of its key change from one request to the
+/// A request is built once per connection; only the digits of its keys change from one request to the
 /// next, so that all peers cost the load the same. Keys have `keyDigits` digits, so sizes are constant.
 struct Dialogue {
     enum Wire: String { case simple, prepared, redis, echo }
     /// Stands for the key in the text; as long as a key.
     static let keyMark = "######"
+    /// Stands for the last key of a range that begins with the key.
+    static let lastKeyMark = "@@@@@@"
     static let keyDigits = keyMark.utf8.count
+
+    /// With marks for its keys, which begin at the offsets; negative: there is none.
+    struct Request {
+        var bytes: [UInt8] = []
+        var keyOffset = -1
+        var lastKeyOffset = -1
+
+        init(_ bytes: [UInt8]) {
+            self.bytes = bytes
+            keyOffset = offset(of: Dialogue.keyMark)
+            lastKeyOffset = offset(of: Dialogue.lastKeyMark)
+        }
+        private func offset(of mark: String) -> Int {
+            let mark = Array(mark.utf8)
+            return bytes.indices.first { bytes[$0...].starts(with: mark) } ?? -1
+        }
+    }
 
     let wire: Wire
     /// Sent one after the other before the first request, each until ReadyForQuery.
     private(set) var greetings: [[UInt8]] = []
-    /// The request with the mark for its key, which begins at `keyOffset`; negative: there is none.
-    private(set) var request: [UInt8] = []
-    private(set) var keyOffset = -1
+    private(set) var read = Request([])
+    /// What a round asks for in its share of writes.
+    private(set) var write: Request?
     /// Bytes of an answer where the wire does not tell (echo, Redis).
     private let responseBytes: Int
 
-    /// - Parameter text: SQL, or the key of Redis, with `######` where the digits go.
-    init(_ wire: Wire, text: String, requestBytes: Int, responseBytes: Int) throws(UsageError) {
+    /// - Parameters:
+    ///   - text: SQL, or the key of Redis, with marks where the digits go.
+    ///   - writeText: SQL without an answer; empty: there are no writes.
+    init(
+        _ wire: Wire, text: String, writeText: String = "", requestBytes: Int, responseBytes: Int
+    ) throws(UsageError) {
         self.wire = wire
         self.responseBytes = responseBytes
         switch wire {
-        case .simple: buildSimple(text)
-        case .prepared: buildPrepared(text)
-        case .redis: buildRedis(text)
+        case .simple:
+            greetings = [Self.startup()]
+            read = Request(Self.query(text))
+            if !writeText.isEmpty { write = Request(Self.query(writeText)) }
+        case .prepared:
+            greetings = [Self.startup(), Self.parse(text, name: "s")]
+            read = Request(Self.execute(text, name: "s"))
+            if !writeText.isEmpty {
+                greetings.append(Self.parse(writeText, name: "w"))
+                write = Request(Self.execute(writeText, name: "w"))
+            }
+        case .redis: read = Request(Array("*2\r\n$3\r\nGET\r\n$\(text.utf8.count)\r\n\(text)\r\n".utf8))
         case .echo:
             guard requestBytes >= 4, requestBytes <= 4096, responseBytes <= 65535 else {
                 throw UsageError("an echo takes 4...4096 bytes and gives up to 65535")
             }
-            request = [
+            read = Request([
                 UInt8(requestBytes & 255), UInt8(requestBytes >> 8),
                 UInt8(responseBytes & 255), UInt8(responseBytes >> 8),
-            ] + [UInt8](repeating: UInt8(ascii: "q"), count: requestBytes - 4)
+            ] + [UInt8](repeating: UInt8(ascii: "q"), count: requestBytes - 4))
         }
-        if wire != .echo, keyOffset < 0 { throw UsageError("no \(Self.keyMark) in the text") }
+        if wire != .echo, read.keyOffset < 0 { throw UsageError("no \(Self.keyMark) in the text") }
     }
 
     /// Bytes of the complete answer at `base`, 0 when more must come, or negative when it is not
@@ -87,30 +119,35 @@ struct Dialogue {
         return startup.bytes
     }
 
-    private mutating func buildSimple(_ text: String) {
-        greetings = [Self.startup()]
+    private static func query(_ text: String) -> [UInt8] {
         var query = ByteWriter()
         query.message(FrontendType.query) { $0.cString(text) }
-        setRequest(query.bytes)
+        return query.bytes
     }
 
-    private mutating func buildPrepared(_ text: String) {
+    private static func parse(_ text: String, name: String) -> [UInt8] {
         var parse = ByteWriter()
         parse.message(FrontendType.parse) { message in
-            message.cString("s")
-            message.cString(text.replacing(Self.keyMark, with: "$1"))
+            message.cString(name)
+            message.cString(text.replacing(keyMark, with: "$1").replacing(lastKeyMark, with: "$2"))
             message.uint16(0)
         }
         parse.message(FrontendType.sync) { _ in }
-        greetings = [Self.startup(), parse.bytes]
+        return parse.bytes
+    }
+
+    private static func execute(_ text: String, name: String) -> [UInt8] {
         var execute = ByteWriter()
         execute.message(FrontendType.bind) { message in
             message.cString("")
-            message.cString("s")
+            message.cString(name)
             message.uint16(0)
-            message.uint16(1)
-            message.uint32(UInt32(Self.keyDigits))
-            message.append(Array(Self.keyMark.utf8))
+            let marks = text.contains(lastKeyMark) ? [keyMark, lastKeyMark] : [keyMark]
+            message.uint16(UInt16(marks.count))
+            for mark in marks {
+                message.uint32(UInt32(keyDigits))
+                message.append(Array(mark.utf8))
+            }
             message.uint16(0)
         }
         execute.message(FrontendType.execute) { message in
@@ -118,16 +155,6 @@ struct Dialogue {
             message.uint32(0)
         }
         execute.message(FrontendType.sync) { _ in }
-        setRequest(execute.bytes)
-    }
-
-    private mutating func buildRedis(_ text: String) {
-        setRequest(Array("*2\r\n$3\r\nGET\r\n$\(text.utf8.count)\r\n\(text)\r\n".utf8))
-    }
-
-    private mutating func setRequest(_ bytes: [UInt8]) {
-        let mark = Array(Self.keyMark.utf8)
-        request = bytes
-        keyOffset = bytes.indices.first { bytes[$0...].starts(with: mark) } ?? -1
+        return execute.bytes
     }
 }

@@ -4,7 +4,7 @@
 /// Owner: `LoadGenerator`. Bounds: 2048 counters, whatever is recorded.
 struct LatencyHistogram {
     private var counts = [UInt32](repeating: 0, count: 64 * 32)
-    private var total = 0
+    private(set) var total = 0
     private(set) var maximumNanoseconds: UInt64 = 0
 
     mutating func record(nanoseconds: UInt64) {

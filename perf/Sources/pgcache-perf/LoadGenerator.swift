@@ -14,7 +14,11 @@ final class LoadGenerator {
     private struct Connection {
         var socket = SocketID.none
         var input: UnsafeMutableRawPointer
-        var request: UnsafeMutableRawPointer
+        var read: UnsafeMutableRawPointer
+        var write: UnsafeMutableRawPointer
+        var isWriting = false
+        /// Of the request that is not answered yet.
+        var key: UInt64 = 0
         var filled = 0
         var isSending = false
         var isAwaiting = false
@@ -26,15 +30,23 @@ final class LoadGenerator {
     struct Keys {
         var first: UInt64
         var count: UInt64
-        /// One after the other from `first` on, instead of random ones.
+        /// One after the other from `first` on and again from there, instead of random ones.
         var isSequential: Bool
+        /// From a key to the next one.
+        var stride: UInt64 = 1
+        /// Keys in a range.
+        var span: UInt64 = 1
     }
 
     struct Round {
         var requests: Int
         var nanoseconds: UInt64
         var responseBytes: Int
+        /// Of the reads.
         var latencies: LatencyHistogram
+        var writeLatencies: LatencyHistogram
+        /// The same for the same answers to the same keys, in whatever order; p passes give p times as much.
+        var digest: UInt64?
     }
 
     static let connectionsMax = 1024
@@ -52,7 +64,11 @@ final class LoadGenerator {
     private var toSend = 0
     private var toFinish = 0
     private var responseBytes = 0
+    private var asked: UInt64 = 0
+    private var writePercent: UInt64 = 0
+    private var digest: UInt64?
     private var latencies = LatencyHistogram()
+    private var writeLatencies = LatencyHistogram()
     private var failure: UsageError?
 
     init(_ dialogue: Dialogue, connections count: Int, seed: UInt64, on reactor: Reactor) {
@@ -64,9 +80,9 @@ final class LoadGenerator {
         connections = .allocate(capacity: count)
         for index in 0..<count {
             let input = UnsafeMutableRawPointer.allocate(byteCount: Self.inputBytes, alignment: 64)
-            let request = Self.copy(dialogue.request)
-            (connections + index).initialize(
-                to: Connection(input: input, request: request.baseAddress ?? input))
+            let read = Self.copy(dialogue.read.bytes).baseAddress ?? input
+            let write = dialogue.write.flatMap { Self.copy($0.bytes).baseAddress } ?? read
+            (connections + index).initialize(to: Connection(input: input, read: read, write: write))
         }
     }
 
@@ -82,9 +98,15 @@ final class LoadGenerator {
     }
 
     /// One round: returns when every answer is complete.
-    func run(requests: Int, keys: Keys) throws -> Round {
+    ///
+    /// Where answers are compared by their digest, their first column need not be the key.
+    func run(requests: Int, keys: Keys, writePercent: Int, hasDigest: Bool) throws -> Round {
         self.keys = keys
+        self.writePercent = UInt64(writePercent)
+        digest = hasDigest ? 0 : nil
+        asked = 0
         latencies.reset()
+        writeLatencies.reset()
         toSend = requests
         toFinish = requests
         // A completion of our own begins the round, so that the clock of its first turn is not an old one.
@@ -92,7 +114,7 @@ final class LoadGenerator {
         try finish()
         return Round(
             requests: requests, nanoseconds: reactor.nowNanoseconds - beganNanoseconds,
-            responseBytes: responseBytes, latencies: latencies)
+            responseBytes: responseBytes, latencies: latencies, writeLatencies: writeLatencies, digest: digest)
     }
 
     private func finish() throws {
@@ -135,11 +157,18 @@ final class LoadGenerator {
     private func ask(_ connection: UnsafeMutablePointer<Connection>) {
         guard toSend > 0 else { return }
         toSend -= 1
-        if dialogue.keyOffset >= 0 { write(nextKey(), to: connection.pointee.request + dialogue.keyOffset) }
+        let isWriting = writePercent > 0 && nextRandom() % 100 < writePercent
+        connection.pointee.isWriting = isWriting
+        let request = isWriting ? dialogue.write ?? dialogue.read : dialogue.read
+        let bytes = isWriting ? connection.pointee.write : connection.pointee.read
+        if request.keyOffset >= 0 {
+            let key = nextKey()
+            connection.pointee.key = key
+            write(key, to: bytes + request.keyOffset)
+            if request.lastKeyOffset >= 0 { write(key + keys.span - 1, to: bytes + request.lastKeyOffset) }
+        }
         connection.pointee.sentNanoseconds = reactor.nowNanoseconds
-        send(
-            connection,
-            UnsafeRawBufferPointer(start: connection.pointee.request, count: dialogue.request.count))
+        send(connection, UnsafeRawBufferPointer(start: bytes, count: request.bytes.count))
     }
 
     private func send(
@@ -164,8 +193,8 @@ final class LoadGenerator {
 
     private func received(_ connection: UnsafeMutablePointer<Connection>, _ bytes: Int) {
         connection.pointee.filled += bytes
-        let key = isConnecting || dialogue.keyOffset < 0
-            ? nil : UnsafeRawPointer(connection.pointee.request + dialogue.keyOffset)
+        let hasKey = !isConnecting && dialogue.read.keyOffset >= 0 && !connection.pointee.isWriting && digest == nil
+        let key = hasKey ? UnsafeRawPointer(connection.pointee.read + dialogue.read.keyOffset) : nil
         let length = dialogue.answerLength(
             connection.pointee.input, connection.pointee.filled, key: key)
         guard bytes > 0, length >= 0, connection.pointee.filled < Self.inputBytes else {
@@ -175,9 +204,14 @@ final class LoadGenerator {
         guard length > 0 else { return receive(connection) }
         connection.pointee.isAwaiting = false
         if !isConnecting {
-            responseBytes = length
-            latencies.record(
-                nanoseconds: reactor.nowNanoseconds - connection.pointee.sentNanoseconds)
+            let nanoseconds = reactor.nowNanoseconds - connection.pointee.sentNanoseconds
+            if connection.pointee.isWriting {
+                writeLatencies.record(nanoseconds: nanoseconds)
+            } else {
+                responseBytes = length
+                latencies.record(nanoseconds: nanoseconds)
+                if let sum = digest { digest = sum &+ hash(connection, length) }
+            }
         }
         if !connection.pointee.isSending { settled(connection) }
     }
@@ -201,14 +235,25 @@ final class LoadGenerator {
     }
 
     private func nextKey() -> UInt64 {
-        guard !keys.isSequential else {
-            defer { keys.first += 1 }
-            return keys.first
-        }
+        let number = keys.isSequential ? asked : nextRandom()
+        asked += 1
+        return keys.first + number % keys.count * keys.stride
+    }
+
+    private func nextRandom() -> UInt64 {
         random ^= random << 13
         random ^= random >> 7
         random ^= random << 17
-        return keys.first + random % keys.count
+        return random
+    }
+
+    /// FNV-1a of the answer, begun with its key (http://www.isthe.com/chongo/tech/comp/fnv/).
+    private func hash(_ connection: UnsafeMutablePointer<Connection>, _ length: Int) -> UInt64 {
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325 ^ connection.pointee.key
+        for byte in UnsafeRawBufferPointer(start: connection.pointee.input, count: length) {
+            hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3
+        }
+        return hash
     }
 
     private func write(_ key: UInt64, to digits: UnsafeMutableRawPointer) {
