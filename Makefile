@@ -48,7 +48,7 @@ fuzz: ## every decoder of outside bytes under libFuzzer, SECONDS each (default 6
 	@scripts/install-dependencies test
 	@SWIFT="$(SWIFT)" scripts/fuzz --seconds $(or $(SECONDS),600) $(ARGS)
 
-bench: build ## CPU time per hit and per forward beside pgbouncer, Redis, an echo server and a relay
+bench: build ## hits and forwards beside pgbouncer, Redis, an echo server, a relay; ranges and writes beside the origin
 	@scripts/install-dependencies bench
 	perf/bench $(ARGS)
 

@@ -155,9 +155,9 @@ class Peer:
 class Origin(Peer):
     """PostgreSQL. Behind a proxy it shares the load's processor; measured itself it is moved."""
 
-    def __init__(self, world, rows):
+    def __init__(self, world, rows, name="origin"):
         bin_folder = self.binaries()
-        data = world.folder / "origin"
+        data = world.folder / name
         world.run_once(
             [bin_folder / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync",
              "--locale=C", "-E", "UTF8"], **world.servant)
@@ -165,17 +165,19 @@ class Origin(Peer):
         (data / "postgresql.auto.conf").write_text(
             f"port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\n"
             "wal_level = logical\nmax_connections = 600\nfsync = off\nautovacuum = off\n"
-            "shared_buffers = 256MB\nlogging_collector = off\n")
+            "shared_buffers = 256MB\nlogging_collector = off\n"
+            # It has one processor.
+            "max_parallel_workers_per_gather = 0\n")
         process = world.start(
-            "origin", [bin_folder / "postgres", "-D", data], world.load_cpu, port,
+            name, [bin_folder / "postgres", "-D", data], world.load_cpu, port,
             stop=signal.SIGINT, **world.servant)
-        super().__init__("origin", port, process)
+        super().__init__(name, port, process)
         self.world = world
         self.psql = [bin_folder / "psql", "-X", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1",
                      "-p", port, "-U", "postgres", "-d"]
         until(lambda: not subprocess.run(
             [str(word) for word in self.psql + ["postgres", "-c", "select 1"]],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode, "origin")
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode, name)
         world.run_once(self.psql + ["postgres", "-c", "create database bench"])
         world.run_once(self.psql + ["bench", "-c", f"""
             create table item (id int primary key, payload text not null);
@@ -255,15 +257,31 @@ class Pgcache(Peer):
     """The subject. Its counters prove that a hit was a hit and a forward a forward."""
 
     def __init__(self, world, origin, arguments):
+        self.world = world
         port, self.metrics_port = free_port(), free_port()
-        binary = os.environ.get("PGCACHE", world.programs / "pgcache")
-        process = world.start("pgcache", [
-            binary, "run", "--origin", f"postgres://postgres@127.0.0.1:{origin.port}/bench",
+        self.command = [
+            os.environ.get("PGCACHE", world.programs / "pgcache"),
+            "run", "--origin", f"postgres://postgres@127.0.0.1:{origin.port}/bench",
             "--listen-socket", f"127.0.0.1:{port}",
             "--metrics-socket", f"127.0.0.1:{self.metrics_port}",
-            "--cpu", world.server_cpu, *arguments], world.server_cpu, port)
-        super().__init__("pgcache", port, process)
+            "--cpu", world.server_cpu, *arguments]
+        super().__init__("pgcache", port, self._started(port))
+
+    def _started(self, port):
+        process = self.world.start("pgcache", self.command, self.world.server_cpu, port)
         until(lambda: self._get("/readyz"), "pgcache")
+        return process
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(READY_SECONDS)
+
+    def restart(self):
+        """The same with an empty cache."""
+        self.stop()
+        self.process = self._started(self.port)
+        self.before_cell()
 
     def _get(self, path):
         with contextlib.suppress(OSError):
@@ -287,3 +305,7 @@ class Pgcache(Peer):
 
 def note(text):
     print(text, file=sys.stderr, flush=True)
+
+
+def counted(clients):
+    return f"{clients} client{'s' * (clients > 1)}"
