@@ -127,7 +127,7 @@ def summary(mix, requests, alone, by_round):
               + (f"  writes p50 {its['write_p50_us']:7.1f} µs  p99 {its['write_p99_us']:7.1f} µs" if mix else ""))
     its = cell["pgcache"]
     print(f"    pgcache's p99 is {cell['p99_ratio']:.2f}× (bound {BOUND}); {100 * its['hits']:.1f} % hits"
-          + (f"; {its['committed_per_second']:.0f} commits/s, {its['applied_per_second']:.0f}/s applied" if mix else ""),
+          + (f"; {its['committed_per_second']:.0f} commits/s, {its['applied_per_second']:.0f} applied" if mix else ""),
           flush=True)
     return cell
 
