@@ -203,6 +203,7 @@ public struct Publication {
         case .open(.adding(let relations)):
             return addFailed(relations, sqlState, message, now)
         case .open(.refreshing(let relations)):
+            state = .open(.none)
             for relation in relations { members[relation]?.phase = .settled }
             refreshNotBefore = now.advanced(byMilliseconds: configuration.retryMillisecondsMin)
             return next(now)

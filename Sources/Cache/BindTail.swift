@@ -59,6 +59,9 @@ struct BindTail {
         }
     }
 
+    /// Of any column.
+    var asksForBinary: Bool { resultFormats.contains(.binary) }
+
     func resultFormat(of column: Int) -> Format? {
         switch resultFormats.count {
         case 0: .text

@@ -21,6 +21,12 @@ public struct CacheCounters: Sendable {
     public var statementsByShape: UInt64 = 0
     /// Answers made of the rows of another one, which a LIMIT or OFFSET alone sets apart.
     public var windowsShared: UInt64 = 0
+    /// Executions that were sent to the cache database, answered by it, and of no use.
+    public var rowReads: UInt64 = 0
+    public var rowAnswers: UInt64 = 0
+    public var rowRefusals: UInt64 = 0
+    /// Reads of rows that were loaded for a wider query.
+    public var subsumptions: UInt64 = 0
     public var schemaChanges: UInt64 = 0
     public var streamLosses: UInt64 = 0
     public var transactions: UInt64 = 0

@@ -27,6 +27,7 @@ extension CacheStore {
         guard mustEmpty else { return }
         if !Mutation.noFlushAfterLoss.isOn { empty(.stream) }
         beats.forgetAnswers()
+        resetRows()
         visibility = Visibility()
         hot.pointee.watermark = .zero
     }
@@ -77,6 +78,11 @@ extension CacheStore {
         visibility.received(
             narrowID: transaction.narrowID, changes: changes,
             patches: Visibility.Patches(transaction: counters.transactions, entries: patched))
+        if rows.isReady {
+            rows.received(transaction, Array(changes.dropFirst(transaction.whollyChanged.count))) { shapes[$0] }
+        } else if !Mutation.absenceForgotten.isOn {
+            rows.missed(transaction)
+        }
         schemaMayHaveChanged(by: transaction)
     }
 
@@ -169,6 +175,7 @@ extension CacheStore {
         let proven = visibility.snapshotArrived(
             isFinished: { snapshot.isFinished(snapshot.widen($0)) },
             isEveryoneFinished: { snapshot.isEveryoneFinished(below: $0) })
+        rows.proven({ snapshot.isFinished(snapshot.widen($0)) }, isAllVisible: visibility.isEmpty)
         if proven.extent.contains(.schema) { schemaChanged() }
         if proven.extent.contains(.publications) { isPublicationChanged = true }
         for patches in proven.patches {
@@ -222,6 +229,7 @@ extension CacheStore {
     public func schemaChanged(builtInsToo: Bool = false) {
         counters.schemaChanges += 1
         empty(.schema)
+        resetRows()
         statements.reset()
         shapesSeen.removeAll()
         pending.removeAll()
@@ -229,6 +237,7 @@ extension CacheStore {
         mappings.removeAll()
         membership.reconsider()
         knownSettings.forgetSteps()
+        pinned.schemaChanged()
         schemaEpoch &+= 1
         questions.schemaChanged()
         rightsKnown.removeAll()

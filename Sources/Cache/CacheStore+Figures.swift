@@ -88,7 +88,13 @@ extension CacheStore {
 
     // MARK: - Settings that change at run time
 
-    public func setBytesMax(_ bytesMax: Int) { memo.setBytesMax(bytesMax) }
+    public func setBytesMax(_ bytesMax: Int) {
+        let kept = Self.memoBytesMax(bytesMax, limits)
+        // Turned off, it forgets what it has, also where answers from the rows still pass through it.
+        if keepsAnswers, bytesMax <= 0 { memo.setBytesMax(0) }
+        keepsAnswers = bytesMax > 0
+        memo.setBytesMax(kept)
+    }
 
     public func setAllowedTables(_ tables: [String]) {
         let allowed = Set(tables.map { $0.lowercased() })

@@ -185,7 +185,7 @@ extension CacheStore {
             }
     }
 
-    private func isAllowed(_ relation: Relation) -> Bool {
+    func isAllowed(_ relation: Relation) -> Bool {
         if limits.allowedTables.isEmpty { return true }
         let name = relation.name.lowercased()
         return limits.allowedTables.contains(name)
@@ -232,6 +232,7 @@ extension CacheStore {
     /// Something became known that pending statements may have waited for.
     func resolvePending() {
         defer { wakeExplaining() }
+        pinned.isDue = true
         for (id, select) in pending {
             guard let statement = statements[id], statement.pointee.state == .pending else {
                 pending[id] = nil
@@ -289,7 +290,7 @@ extension CacheStore {
         guard role < RoleSet.countMax, let name = roles.name(UInt32(role)), let query = statement.pointee.query
         else { return .rights }
         let subject = RightsSubject(role: role, query)
-        if let isAllowed = rightsKnown[subject.ofAllColumns] ?? rightsKnown[subject] {
+        if let isAllowed = knownRight(subject) {
             statement.pointee.rolesAsked.insert(role)
             if isAllowed {
                 statement.pointee.rolesAllowed.insert(role)
@@ -306,7 +307,7 @@ extension CacheStore {
 
     // MARK: - Questions to the catalog
 
-    private func ask(_ request: Catalog.Request) {
+    func ask(_ request: Catalog.Request) {
         if !questions.ask(.catalog(request), request.query) { catalog.failed(request) }
     }
 
@@ -314,6 +315,15 @@ extension CacheStore {
     func askBootstrap() {
         guard catalogIsConnected else { return }
         for request in catalog.bootstrapRequests() { ask(request) }
+        askDatabaseFacts()
+    }
+
+    /// A cache database is made to be like the origin's.
+    private func askDatabaseFacts() {
+        guard limits.rows != nil, originDatabase == nil, let version = catalog.originFacts?.serverVersion else {
+            return
+        }
+        _ = questions.ask(.database, DatabaseFacts.question(serverVersion: Int(version)))
     }
 
     /// The catalog connection is there: whatever was known may be old.
@@ -348,7 +358,9 @@ extension CacheStore {
         switch questions.answered() {
         case .catalog(let request):
             switch catalog.absorb(rows, answering: request) {
-            case .used, .stale: resolvePending()
+            case .used, .stale:
+                askDatabaseFacts()
+                resolvePending()
             case .unusable: break
             case .contradictory: schemaChanged()
             }
@@ -381,6 +393,12 @@ extension CacheStore {
             } else if !change.isEmpty, !wasFirst {
                 schemaChanged(builtInsToo: change.contains(.builtIns))
             }
+        case .pool(let oid):
+            guard let relation = catalog.relation(oid) else { return }
+            self.rows.schemaArrived(oid, RelationPool.answer(relation, rows))
+            pinned.isDue = true
+        case .database: originDatabase = DatabaseFacts(rows: rows)
+        case .zone(let zone): likeness.zoneAnswered(zone, rows.first?.first.flatMap { $0 }, isOrigin: true)
         case .stale, nil:
             break
         }
@@ -408,6 +426,15 @@ extension CacheStore {
             rightsKnown.removeAll()
         }
         rightsKnown[subject] = isAllowed
+        // What else is made of them needs no question.
+        if isAllowed { for part in subject.parts { rightsKnown[part] = true } }
+    }
+
+    /// Nil where the origin has to be asked.
+    private func knownRight(_ subject: RightsSubject) -> Bool? {
+        let all = subject.ofAllColumns
+        if let isAllowed = rightsKnown[all] ?? rightsKnown[subject] { return isAllowed }
+        return all.parts.allSatisfy { rightsKnown[$0] ?? false } ? true : nil
     }
 
     public func questionFailed() {
@@ -418,7 +445,9 @@ extension CacheStore {
             confirmRights()
         case .confirmation(let rights): for right in rights { learn(right.subject, isAllowed: false) }
         case .poll(let unproven): catalog.unproven.restore(unproven)
-        case .stale, nil: break
+        case .pool(let oid): rows.schemaArrived(oid, .refused("its schema could not be read"))
+        case .zone(let zone): likeness.zoneAnswered(zone, nil, isOrigin: true)
+        case .database, .stale, nil: break
         }
         wakeExplaining()
     }

@@ -39,6 +39,12 @@ public final class CacheStore {
         public var ignoresChanges = false
         /// The database that is followed.
         public var database = ""
+        /// Nil without a row tier.
+        public var rows: RowLimits?
+        /// Whose rows are loaded at the start and stay.
+        public var pinnedQueries: [String] = []
+        /// The same, `table` or `schema.table` in lower case.
+        public var pinnedTables: [String] = []
 
         public init() {}
     }
@@ -107,6 +113,16 @@ public final class CacheStore {
     /// of the same waits for a beat.
     var isVisibilityUrgent = false
 
+    // Rows.
+    var rows: RowTier
+    var pinned: PinnedQueries
+    var likeness = Likeness()
+    /// What a cache database has to be like.
+    package internal(set) var originDatabase: DatabaseFacts?
+    /// With `memo_cache_size` 0 an answer from the rows is dropped when those who waited for it have it.
+    var keepsAnswers: Bool
+    var transients: [EntryID] = []
+
     // Who waits.
     var beats = Beats()
     var followers: [EntryID: [SessionNumber]] = [:]
@@ -125,15 +141,26 @@ public final class CacheStore {
         declaredSettings = Set(declaredOrder)
         profileSQL = Profile.readSQL(declared: declaredOrder)
         shapesSeen = ShapeTable(seed: seed)
+        rows = RowTier(limits: limits.rows ?? RowLimits(), usesFIFO: limits.usesFIFO)
+        pinned = PinnedQueries(queries: limits.pinnedQueries, tables: limits.pinnedTables)
+        keepsAnswers = limits.memoBytesMax > 0
         hot = .allocate(capacity: 1)
         hot.initialize(to: Hot())
         statements = StatementTable(
             countMax: max(limits.statementsMax, 16), bytesMax: max(limits.statementsMax, 16) * 4096,
             seed: seed)
         memo = Memo(
-            statements: statements, bytesMax: limits.memoBytesMax,
+            statements: statements,
+            bytesMax: Self.memoBytesMax(limits.memoBytesMax, limits),
             entryBytesMax: limits.entryBytesMax, policy: limits.usesFIFO ? .fifo : .clock,
             admissionThreshold: limits.admissionThreshold)
+    }
+
+    /// For answers from the rows where the memo is off.
+    private static let transitBytesMax = 32 << 20
+
+    static func memoBytesMax(_ wanted: Int, _ limits: Limits) -> Int {
+        wanted > 0 || limits.rows == nil ? wanted : transitBytesMax
     }
 
     deinit {
@@ -155,7 +182,7 @@ public final class CacheStore {
     /// Whether `nextWoken`, `nextFollow`, `nextQuestion` or `wantsBeat` has something for the shell.
     public var wantsAnything: Bool {
         !woken.isEmpty || membership.hasWanted || !questions.isEmpty || beats.isWanted
-            || !visibility.isEmpty
+            || !visibility.isEmpty || rows.isBusy || !transients.isEmpty
     }
 
     // MARK: - Bytes of an answer
@@ -182,13 +209,15 @@ public final class CacheStore {
         let statement = execution.statement
         let tail = execution.tail
         guard isServing, let query = statement.pointee.query,
-            memo.find(statement, execution.key) == nil,
+            memo.find(statement, execution.key) == nil || !keepsAnswers,
             query.uses.allSatisfy({ membership.isFollowed($0.relation) }),
             tail.count == 0 || !StatementParser.isTimeDependentText(tail)
         else { return nil }
         let hash = memo.hash(statement, tail: execution.key)
         guard memo.admission.missed(hash), let binding = binding(statement, tail) else { return nil }
         let uses = binding.bind(query)
+        wantRows(query, uses, profile: statement.pointee.profile)
+        guard keepsAnswers else { return nil }
         guard !visibility.matches(uses) || Mutation.noT2Check.isOn else {
             counters.capturesRefused += 1
             isVisibilityUrgent = true
@@ -245,7 +274,7 @@ public final class CacheStore {
     }
 
     /// An entry whose rows are rows of one table is found by the keys it holds [I2].
-    private func holdKeys(_ id: EntryID) {
+    func holdKeys(_ id: EntryID) {
         guard let entry = memo[id], let statement = statements[entry.pointee.statement],
             let query = statement.pointee.query, let use = query.uses.first,
             let relation = catalog.relation(use.relation)

@@ -363,9 +363,12 @@ final class Memo {
 
     @inline(__always)
     private func staysAlthoughAltered(_ id: EntryID) -> Bool {
-        guard Mutation.noT1Check.isOn || Mutation.t1AtExecute.isOn || Mutation.followerGetsOldAnswer.isOn,
+        guard
+            Mutation.noT1Check.isOn || Mutation.t1AtExecute.isOn || Mutation.followerGetsOldAnswer.isOn
+                || Mutation.readSurvivesChange.isOn,
             let entry = self[id], entry.pointee.state == .capturing
         else { return false }
+        if Mutation.readSurvivesChange.isOn { return entry.pointee.captureSequence == .max }
         if Mutation.followerGetsOldAnswer.isOn { entry.pointee.captureSequence = .max }
         return !Mutation.t1AtExecute.isOn || entry.pointee.count == 0
     }

@@ -10,6 +10,12 @@ struct Questions {
         /// What these were judged by, once more in a later snapshot.
         case confirmation([UnconfirmedRight])
         case poll(proving: CatalogPoll.Unproven)
+        /// What a cache database has to be like.
+        case database
+        /// What a time zone is like.
+        case zone(String)
+        /// What a relation's pool would be like.
+        case pool(OID)
         /// Asked before the schema changed: whatever is answered may be old.
         case stale
     }
@@ -65,7 +71,7 @@ struct Questions {
         waiting = waiting[first...].compactMap { if case .poll = $0.0 { (nothing, $0.1) } else { nil } }
         first = 0
         switch current {
-        case .catalog, .rights, .confirmation: current = .stale
+        case .catalog, .rights, .confirmation, .pool, .database, .zone: current = .stale
         case .poll: current = nothing
         case .stale, nil: break
         }
@@ -83,7 +89,7 @@ struct Questions {
     private static func withoutRights(_ subject: Subject) -> Subject? {
         switch subject {
         case .rights, .confirmation: return nil
-        case .catalog, .stale: return subject
+        case .catalog, .pool, .database, .zone, .stale: return subject
         case .poll(var unproven):
             unproven.forgetRights()
             return .poll(proving: unproven)
@@ -125,5 +131,33 @@ struct RightsSubject: Hashable {
         all.isOfAllColumns = true
         all.needs = Set(needs.map { RightsNeed(role: $0.role, relations: $0.relations, columns: []) })
         return all
+    }
+
+    /// Who has each of these has all of it, and the other way round; nothing is said of single columns.
+    var parts: [RightsSubject] {
+        var parts: [RightsSubject] = []
+        func part(_ change: (inout RightsSubject) -> Void) {
+            var part = RightsSubject(role: role, needs: [], reads: [], functions: [], isOfAllColumns: true)
+            change(&part)
+            parts.append(part)
+        }
+        if isOfAllColumns {
+            for need in needs {
+                for relation in need.relations {
+                    part { $0.needs = [RightsNeed(role: need.role, relations: [relation], columns: [])] }
+                }
+            }
+        }
+        for relation in reads { part { $0.reads = [relation] } }
+        for function in functions { part { $0.functions = [function] } }
+        return parts
+    }
+
+    private init(role: UInt8, needs: Set<RightsNeed>, reads: Set<OID>, functions: Set<OID>, isOfAllColumns: Bool) {
+        self.role = role
+        self.needs = needs
+        self.reads = reads
+        self.functions = functions
+        self.isOfAllColumns = isOfAllColumns
     }
 }

@@ -120,11 +120,25 @@ extension Session {
     }
 
     private mutating func miss(_ execution: Execution, _ store: CacheStore) -> Route {
+        if let route = readRows(execution, store) { return route }
         declined = nil
         granted = nil
         execution.statement.pointee.misses &+= 1
         store.counters.misses += 1
         return .forward(capture: capture(execution, store))
+    }
+
+    /// Waits for the row tier's answer, if it has one. Whoever has waited once, for an answer that then was none, goes
+    /// to the origin.
+    private mutating func readRows(_ execution: Execution, _ store: CacheStore) -> Route? {
+        guard store.rows.isReady, granted == nil, declined == nil else { return nil }
+        guard store.mayReadRows(execution) else { return nil }
+        if bounds.highest > store.reachedBeat { return routeByBound(store) }
+        guard isQuiet else { return .park }
+        guard let id = store.beginRead(execution) else { return nil }
+        awaited = id
+        store.follow(id, number)
+        return .park
     }
 
     /// Captures where a hit would be allowed, or would be but for the session's own bound [C4].

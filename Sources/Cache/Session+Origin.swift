@@ -530,7 +530,7 @@ extension ByteView {
     }
 
     /// The columns of a DataRow's body, all in text format; nil if it is malformed.
-    var textRow: [String?]? {
+    public var textRow: [String?]? {
         do throws(ProtocolError) {
             var reader = ByteReader(self)
             let count = try reader.uint16("DataRow columns")

@@ -69,6 +69,8 @@ struct Statement {
             return !(UInt8(ascii: "0")...UInt8(ascii: "9")).contains(bytes[index + 1])
         }
     }
+    /// The cache database did not give what the origin would.
+    var rowsRefusal: RowsRefusal?
     /// It may end with LIMIT or OFFSET: other texts may hold its rows.
     var isRowWindow = false
     /// Its shape, if it was known when the statement came.
@@ -159,6 +161,7 @@ struct Statement {
         canonical = id
         projection = nil
         readsRows = true
+        rowsRefusal = nil
         shape = .none
         query = nil
         describeReply = nil

@@ -164,6 +164,9 @@ struct Visibility {
         return false
     }
 
+    /// More is in doubt than what changed row by row.
+    var isEverythingInDoubt: Bool { isOverfull || isEverythingTouched }
+
     /// The tiers were emptied and the stream begins anew: its past is of no concern.
     mutating func removeAll() { self = Visibility() }
 

@@ -26,6 +26,7 @@ final class Demo {
 
     private static let readyMilliseconds: UInt64 = 30_000
     private static let catchUpMilliseconds: UInt64 = 5000
+    private static let rowsMilliseconds: UInt64 = 20_000
     static let hitRatioMin = 0.9
 
     init(_ choice: Choice) throws(DemoError) {
@@ -63,6 +64,7 @@ final class Demo {
         let origin = try startedOrigin()
         try startProxy(origin)
         try untilHits()
+        let hasRows = try untilRows()
         try direct(origin) { (link) throws(LinkFailure) in
             if origin.hasStatementStatistics { try links.ask(link, "select pg_stat_statements_reset()") }
         }
@@ -75,6 +77,10 @@ final class Demo {
         report.forwardedReads = Self.forwardedReads(before, after)
         report.invalidations = after.metric(.cacheInvalidations) - before.metric(.cacheInvalidations)
         report.originCalls = try originCalls(origin)
+        if hasRows {
+            report.rowAnswers = after.metric(.cacheRowsAnswers) - before.metric(.cacheRowsAnswers)
+            report.rowChanges = after.metric(.cacheRowsOperations) - before.metric(.cacheRowsOperations)
+        }
         try untilCaughtUp(origin)
         let comparison = try compared(origin)
         report.compared = comparison.count
@@ -155,6 +161,27 @@ final class Demo {
         }
         say("pgcache     has not answered each kind of read from the cache after "
             + "\(Self.readyMilliseconds / 1000) s; going on")
+    }
+
+    /// Waits until the tables are in the cache database; false where there is none.
+    private func untilRows() throws(DemoError) -> Bool {
+        if choice.breaksInvalidation { return false }
+        let link = try connect(throughCache)
+        defer { links.close(link) }
+        var waited: UInt64 = 0
+        var key = 1
+        while waited < Self.rowsMilliseconds {
+            if try metrics().metric(.cacheRowsFragments) >= DemoShop.tables { return true }
+            // Misses are what makes it load.
+            key += 1
+            try DemoError.wrapping { () throws(LinkFailure) in
+                for read in DemoShop.Read.allCases { try links.ask(link, read.sql(key)) }
+            }
+            try pause(milliseconds: 100)
+            waited += 100
+        }
+        say("pgcache     has no cache database (is PostgreSQL of the origin's version installed?); going on")
+        return false
     }
 
     private func loaded(_ origin: ThrowAwayOrigin) throws(DemoError) -> DemoLoad.Result {

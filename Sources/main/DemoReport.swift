@@ -8,6 +8,9 @@ struct DemoReport: Equatable {
     var invalidations = 0
     /// Nil when the origin does not count statements.
     var originCalls: Int?
+    /// Answers from rows in the cache database, and changes that were made to these; nil without one.
+    var rowAnswers: Int?
+    var rowChanges = 0
     var compared = 0
     var differences = 0
 
@@ -34,8 +37,12 @@ struct DemoReport: Equatable {
                 + "to the rows that are read",
             "hits        \(hits), misses \(misses), \(forwardedText), hit ratio "
                 + "\(Self.decimals(hitRatio, 3)), invalidations \(invalidations)",
-            originCalls.map { "origin      ran \($0) of the reads through pgcache, by its own count" }
+            originCalls.map { "origin      ran \($0) of the reads through pgcache by its own count; "
+                + "pgcache answered the other \(max(load.reads - $0, 0))" }
                 ?? "origin      has no pg_stat_statements, so its own count is unknown",
+            rowAnswers.map { "rows        \($0) of these answers came from rows in the cache database, which took in "
+                + "\(rowChanges) changes meanwhile" }
+                ?? "rows        are not kept",
             "under load  through pgcache: "
                 + Self.times(load.readMedian, load.read99) + "; straight: "
                 + Self.times(load.directMedian, load.direct99),

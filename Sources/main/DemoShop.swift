@@ -9,6 +9,7 @@ enum DemoShop {
     static let customers = 200
     static let ordersPerCustomer = 10
     static var orders: Int { customers * ordersPerCustomer }
+    static let tables = 4
 
     /// Two roles with the same rights, so that the origin's statistics tell the two ways apart.
     static let roleThroughCache = "shop"

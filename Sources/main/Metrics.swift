@@ -51,6 +51,22 @@ public enum Metric: String, CaseIterable, Sendable {
     case cacheStatementsParsed = "cache_statements_parsed"
     case cacheStatementsByShape = "cache_statements_by_shape"
     case cacheWindowsShared = "cache_windows_shared"
+    case cacheSubsumptions = "cache_subsumptions"
+    case cacheRowsReady = "cache_rows_ready"
+    case cacheRowsReads = "cache_rows_reads"
+    case cacheRowsAnswers = "cache_rows_answers"
+    case cacheRowsRefused = "cache_rows_refused"
+    case cacheRowsOperations = "cache_rows_operations"
+    case cacheRowsPending = "cache_rows_pending"
+    case cacheRowsPools = "cache_rows_pools"
+    case cacheRowsFragments = "cache_rows_fragments"
+    case cacheRowsBytes = "cache_rows_bytes"
+    case cacheRowsBytesMax = "cache_rows_bytes_max"
+    case cacheRowsEvictions = "cache_rows_evictions"
+    case cacheRowsResets = "cache_rows_resets"
+    case cachePopulations = "cache_populations"
+    case cachePopulationsPending = "cache_populations_pending"
+    case cachePopulationsGivenUp = "cache_populations_given_up"
     case cacheTablesTracked = "cache_tables_tracked"
     case cacheGeneration = "cache_generation"
     case cacheCoalesceWaiting = "cache_coalesce_waiting"
@@ -113,6 +129,22 @@ public enum Metric: String, CaseIterable, Sendable {
         case .cacheStatementsParsed: (.counter, "Texts that were parsed, because their shapes were not known.")
         case .cacheStatementsByShape: (.counter, "New texts that differ from known ones in constants only: not parsed.")
         case .cacheWindowsShared: (.counter, "Answers made of the rows of another one, with another LIMIT or OFFSET.")
+        case .cacheSubsumptions: (.counter, "Answers from rows that were loaded for a wider query.")
+        case .cacheRowsReady: (.gauge, "1 while there is a cache database, else 0.")
+        case .cacheRowsReads: (.counter, "Statements sent to the cache database.")
+        case .cacheRowsAnswers: (.counter, "Answers of the cache database.")
+        case .cacheRowsRefused: (.counter, "Answers of the cache database that were of no use.")
+        case .cacheRowsOperations: (.counter, "Row changes, merges and removals sent to the cache database.")
+        case .cacheRowsPending: (.gauge, "Those of them that it has not answered.")
+        case .cacheRowsPools: (.gauge, "Relations that have a table in the cache database.")
+        case .cacheRowsFragments: (.gauge, "Fragments of relations that are complete there.")
+        case .cacheRowsBytes: (.gauge, "Bytes of these tables on disk, as measured last.")
+        case .cacheRowsBytesMax: (.gauge, "Their bound.")
+        case .cacheRowsEvictions: (.counter, "Fragments dropped to make room.")
+        case .cacheRowsResets: (.counter, "Times the cache database was emptied or lost.")
+        case .cachePopulations: (.counter, "Fragments whose loading was begun.")
+        case .cachePopulationsPending: (.gauge, "Fragments that wait to be loaded, or are being loaded.")
+        case .cachePopulationsGivenUp: (.counter, "Those of them that were too large, or lost a race with changes.")
         case .cacheTablesTracked: (.gauge, "Relations whose changes are followed.")
         case .cacheGeneration: (.gauge, "Number of the cache's present content; a flush begins a new one.")
         case .cacheCoalesceWaiting: (.gauge, "Misses that wait for the same miss of another client.")

@@ -20,6 +20,7 @@ extension Proxy: AdminPages {
         if listeners.isEmpty { return (false, "not listening") }
         if let trouble = replication.trouble { return (false, trouble) }
         if !store.isReady { return (false, "reading the catalog") }
+        if settings.rows.isReadyWhenPinned, let trouble = store.pinnedTrouble { return (false, trouble) }
         return (true, "ready")
     }
 
@@ -45,6 +46,7 @@ extension Proxy: AdminPages {
                 "invalidations": JSON(counters.invalidations), "patches": JSON(figures.patches),
                 "evictions": JSON(figures.evictions),
             ],
+            "rows": describeRows(),
             "cdc": [
                 "live": .bool(store.isServing),
                 "last_applied_lsn": .string(store.watermark.description),
@@ -62,6 +64,22 @@ extension Proxy: AdminPages {
         ]
     }
 
+    private func describeRows() -> JSON {
+        let rows = store.rowFigures
+        return [
+            "ready": .bool(rows.isReady), "trouble": JSON(rowsTrouble), "size_bytes": JSON(rows.bytes),
+            "size_limit_bytes": JSON(rows.bytesMax),
+            "tables": .array(
+                rows.relations.map { relation in
+                    [
+                        "name": .string(relation.name), "state": .string(relation.state),
+                        "size_bytes": JSON(relation.bytes),
+                        "fragments": .array(relation.fragments.map { .string($0) }),
+                    ]
+                }),
+        ]
+    }
+
     private func describe(_ statement: CacheStore.StatementFigures) -> JSON {
         [
             "sql_preview": .string(statement.preview), "state": .string(statement.state),
@@ -76,6 +94,7 @@ extension Proxy: AdminPages {
         replication.staleness.reached(store.reachedBeat)
         let counters = store.counters
         let figures = store.figures
+        let rows = store.rowFigures
         let feed = replication.feed
         var values: [MetricValue] = [
             MetricValue(.queriesTotal, counters.simpleQueries &+ counters.extendedQueries),
@@ -127,6 +146,22 @@ extension Proxy: AdminPages {
             MetricValue(.cacheStatementsParsed, counters.statementsParsed),
             MetricValue(.cacheStatementsByShape, counters.statementsByShape),
             MetricValue(.cacheWindowsShared, counters.windowsShared),
+            MetricValue(.cacheSubsumptions, counters.subsumptions),
+            MetricValue(.cacheRowsReady, rows.isReady ? 1 : 0),
+            MetricValue(.cacheRowsReads, counters.rowReads),
+            MetricValue(.cacheRowsAnswers, counters.rowAnswers),
+            MetricValue(.cacheRowsRefused, counters.rowRefusals),
+            MetricValue(.cacheRowsOperations, rows.counters.operations),
+            MetricValue(.cacheRowsPending, rows.pending),
+            MetricValue(.cacheRowsPools, rows.pools),
+            MetricValue(.cacheRowsFragments, rows.fragments),
+            MetricValue(.cacheRowsBytes, rows.bytes),
+            MetricValue(.cacheRowsBytesMax, rows.bytesMax),
+            MetricValue(.cacheRowsEvictions, rows.counters.evictions),
+            MetricValue(.cacheRowsResets, rows.counters.resets),
+            MetricValue(.cachePopulations, rows.counters.populations),
+            MetricValue(.cachePopulationsPending, rows.populating),
+            MetricValue(.cachePopulationsGivenUp, rows.counters.givenUp),
             MetricValue(.cacheTablesTracked, store.followedCount),
             MetricValue(.cacheGeneration, counters.schemaChanges),
             MetricValue(.cacheCoalesceWaiting, figures.followers),

@@ -43,7 +43,7 @@ extension Proxy {
         perform(replication.publication.started(now: now))
     }
 
-    private func parameters(
+    func parameters(
         _ endpoint: Settings.Endpoint, application: String, options: String
     ) -> [(keyword: String, value: String)] {
         endpoint.parameters(applicationName: application)

@@ -30,6 +30,7 @@ extension Proxy {
                 settings: settings, reactor: reactor, resolver: resolver, log: log,
                 makeLink: { LibpqLink(reactor: $0, resolver: $1, tag: $2) }, seed: random)
             proxy.reload = reload
+            proxy.makeCacheDatabase()
             try proxy.start()
             try proxy.run()
             return 0
@@ -226,6 +227,7 @@ extension Proxy {
         listeners = []
         _ = startClock(.shutdown, milliseconds: settings.shutdownMilliseconds)
         perform(replication.feed.stopped(now: now))
+        cacheDatabase?.stop()
         endIdleConnections()
     }
 
@@ -244,7 +246,9 @@ extension Proxy {
     func stopIfDone() {
         guard isStopping else { return }
         endIdleConnections()
-        if replication.isFeedFinished, replication.isPublicationFinished, connections.count == 0 {
+        if replication.isFeedFinished, replication.isPublicationFinished, connections.count == 0,
+            cacheDatabase?.hasStopped ?? true
+        {
             log.info("stopped")
             hasStopped = true
         }
@@ -278,6 +282,17 @@ extension Settings {
         limits.customSettings = customSettings
         limits.ignoresChanges = ignoresChanges
         limits.database = origin.database
+        if rows.isOn {
+            var bounds = RowLimits()
+            bounds.tableBytesMax = rows.tableBytesMax
+            bounds.fragmentBytesMax = rows.fragmentBytesMax
+            bounds.populationsMax = rows.populationsMax
+            bounds.admissionThreshold = memo.admissionThreshold + 1
+            bounds.bytesMax = cacheBytesMax ?? limits.memoBytesMax + bounds.bytesMax
+            limits.rows = bounds
+            limits.pinnedQueries = rows.pinnedQueries
+            limits.pinnedTables = rows.pinnedTables
+        }
         return limits
     }
 }

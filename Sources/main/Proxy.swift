@@ -37,6 +37,11 @@ public final class Proxy {
     var lostLinks: Set<LinkRole> = []
     var replication: Replication
     var catalogLink = CatalogLink()
+    /// Nil without a row tier.
+    package var cacheDatabase: (any CacheDatabase)?
+    var isCacheDatabaseStarted = false
+    /// Why there is no cache database.
+    var rowsTrouble: String?
     var admin: AdminServer?
     var adminSocket = SocketID.none
     var isAdminTimerRunning = false
@@ -89,6 +94,7 @@ public final class Proxy {
         case .admin: adminCompleted()
         case .signal: signalled(Int32(completion.result))
         case .resolver: resolver.advance(completion)
+        case .rows: rowsCompleted(completion)
         case nil: break
         }
     }
@@ -102,6 +108,7 @@ public final class Proxy {
             wake(connection)
         }
         settleReplication()
+        settleRows()
         settleCatalog()
     }
 

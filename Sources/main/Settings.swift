@@ -137,6 +137,8 @@ public struct Settings: Equatable, Sendable {
         public var pinnedQueries: [String] = []
         /// The same, as `table` or `schema.table` in lower case.
         public var pinnedTables: [String] = []
+        /// `/readyz` waits until they are loaded.
+        public var isReadyWhenPinned = false
         /// What one population may load.
         public var fragmentBytesMax = 64 << 20
         /// Tables up to this size are loaded whole.

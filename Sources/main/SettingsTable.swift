@@ -277,6 +277,9 @@ enum SettingsTable {
                     $0.settings.rows.pinnedTables = names.map { $0.lowercased() }
                 }
             },
+        Setting("pinned_ready", .onOff, "off", "`/readyz` waits until what is pinned is loaded") {
+            $0.settings.rows.isReadyWhenPinned = $1.flag
+        },
     ]
 
     private static let process: [Setting] = [

@@ -15,6 +15,8 @@ struct Tag {
         case link
         /// A timer; the index is `Clock`.
         case clock
+        /// Connections, timers and children of the row tier.
+        case rows
     }
 
     let value: UInt64

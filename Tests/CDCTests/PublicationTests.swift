@@ -132,6 +132,24 @@ import Testing
         #expect(publication.isFollowed(OID(1)))
     }
 
+    @Test func aRefreshThatFindsTheTablesLockedIsTriedAgain() throws {
+        var publication = opened()
+        _ = publication.relationWanted(OID(1), schema: "public", name: "a", now: .ms(6))
+        _ = publication.linkAnswered(rows: [], now: .ms(7))
+        _ = publication.linkAnswered(rows: [Self.present, member(1)], now: .ms(8))
+        _ = publication.linkAnswered(rows: Self.fence(100), now: .ms(9))
+        let settled = publication.snapshotArrived(try snapshot("101:101:"), now: .ms(10))
+        #expect(queries(settled) == [PublicationSQL.refresh(Self.name)])
+
+        let failed = publication.linkFailed(state: "55P03", message: "lock timeout", now: .ms(1010))
+        #expect(queries(failed).isEmpty && failed.contains(.wake(at: .ms(1510))))
+        #expect(queries(publication.clockReached(.ms(1510))) == [PublicationSQL.refresh(Self.name)])
+
+        // Whoever stops meanwhile leaves nothing behind.
+        _ = publication.linkFailed(state: "55P03", message: "lock timeout", now: .ms(2510))
+        #expect(queries(publication.stopped(now: .ms(2511))).count == 1)
+    }
+
     @Test func theUpperEndOfASnapshotIsNoFence() throws {
         // The writer's number 727 is above the ALTER's 726, and the highest completed is 726: the
         // snapshot "727:727:" does not list it although it runs.

@@ -14,6 +14,9 @@ import Testing
         case .catalog: "catalog"
         case .rights, .confirmation: "rights"
         case .poll: "poll"
+        case .pool: "pool"
+        case .database: "database"
+        case .zone: "zone"
         case .stale: "stale"
         case nil: "none"
         }
@@ -58,5 +61,28 @@ import Testing
         _ = questions.next()
         let hasRoom = questions.ask(poll, query)
         #expect(hasRoom)
+    }
+}
+
+/// What is known of the parts of a right.
+@Suite struct RightsSubjectTests {
+    private func subject(_ relations: Set<OID>, functions: [OID] = [], owner: String? = nil) -> RightsSubject {
+        let needs = [RightsNeed(role: owner, relations: relations, columns: [ColumnName(relation: OID(1), number: 1)])]
+        return RightsSubject(
+            role: 0,
+            ResolvedQuery(uses: [], functions: functions, isRowForRow: false, parameterCount: 0, rights: needs))
+    }
+
+    @Test func wholeRelationsAndFunctionsMakeUpAJoin() {
+        let known = Set(
+            subject([OID(1)]).ofAllColumns.parts + subject([OID(2)], functions: [OID(9)]).ofAllColumns.parts)
+        #expect(known.isSuperset(of: subject([OID(1), OID(2)], functions: [OID(9)]).ofAllColumns.parts))
+        #expect(!known.isSuperset(of: subject([OID(1), OID(3)]).ofAllColumns.parts))
+        #expect(!known.isSuperset(of: subject([OID(1)], functions: [OID(8)]).ofAllColumns.parts))
+        #expect(!known.isSuperset(of: subject([OID(1)], owner: "somebody").ofAllColumns.parts))
+    }
+
+    @Test func someColumnsSayNothingOfTheRelation() {
+        #expect(subject([OID(1)], functions: [OID(9)]).parts == subject([], functions: [OID(9)]).parts)
     }
 }

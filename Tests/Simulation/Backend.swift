@@ -224,6 +224,7 @@ final class Backend: SocketOwner {
         // A reload of the configuration acts between two messages (postgres.c, PostgresMain).
         settings.configuration = surroundings.configuration.values
         self.message = message
+        if surroundings.trace.isOn { surroundings.trace.note(traceName, "hears \(message.title)") }
         switch message {
         case .query(let text):
             inHand = isUnasked(text) ? nil : statement(text).map { InHand(statement: $0) }
@@ -332,7 +333,9 @@ final class Backend: SocketOwner {
 
     private func send(_ error: WireError) {
         if !isUnasked(message) {
-            origin.executions.note(Failure(event: event, state: error.state.code), for: client)
+            var failure = Failure(event: event, state: error.state.code)
+            if case .parse(_, let text, _) = message { failure.parsed = text }
+            origin.executions.note(failure, for: client)
         }
         surroundings.trace.note(traceName, error.description)
         write(error.encoded)

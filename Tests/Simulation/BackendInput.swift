@@ -28,6 +28,19 @@ enum FrontendMessage: Equatable {
         var resultFormats: [Int16]
     }
 
+    /// For people.
+    var title: String {
+        switch self {
+        case .query(let text): "Query \(text.prefix(100))"
+        case .parse(let name, let text, _): "Parse \(name) \(text.prefix(100))"
+        case .bind(let bind): "Bind \(bind.statement)"
+        case .describe(_, let name): "Describe \(name)"
+        case .execute(let name, _): "Execute \(name)"
+        case .close(_, let name): "Close \(name)"
+        case .flush, .sync, .terminate, .malformed, .unknown: "\(self)"
+        }
+    }
+
     /// Sent alone: its errors end with it, and ReadyForQuery follows it.
     var isSimple: Bool {
         if case .query = self { true } else { false }

@@ -31,6 +31,13 @@ struct CatalogAnswers {
         if sql == CatalogQueries.functions(builtIn: true) { return Self.builtInFunctions }
         if sql == CatalogQueries.functions(builtIn: false) { return [] }
         if sql == CatalogQueries.userNames { return [] }
+        if sql == DatabaseFacts.question(serverVersion: 150_000).sql {
+            return [["150004", "UTF8", "C", "C", "c", nil, nil, nil, nil]]
+        }
+        if sql == DatabaseFacts.zoneQuestion("").sql {
+            return [[Self.digest(ofZone: parameters.first.flatMap { $0 } ?? "")]]
+        }
+        if sql == PoolSchema.question(OID(0)).sql { return pool(parameters) }
         if sql == ReplicationFeed.blockerQuery { return blocker }
         preconditionFailure("the modelled origin has no answer to \(sql)")
     }
@@ -95,7 +102,7 @@ struct CatalogAnswers {
     private var who: String? { CatalogPoll.who(ofRow: poll + [""]) }
 
     /// What stands for a hash of a table's row of pg_class, without its privileges.
-    private func version(of oid: OID) -> String? {
+    func version(of oid: OID) -> String? {
         if let sheet = database.catalog.sheet, sheet.oid == oid { return sheet.hasRowSecurity ? "secured" : "open" }
         return Table.all.contains { $0.oid == oid } ? "same" : nil
     }

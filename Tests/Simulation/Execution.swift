@@ -51,6 +51,8 @@ struct Failure {
     var event: UInt64
     /// SQLSTATE.
     var state: String
+    /// The text, where it was a Parse: pgcache may have sent one that the client was answered earlier.
+    var parsed: String?
 }
 
 /// All executions by client, in order; a client is named by its application_name.

@@ -12,6 +12,16 @@ enum Fault: CaseIterable {
     case memoryShrinks, settingsReloaded
     /// The origin's configuration has another default.
     case configurationReloaded
+    /// Of the cache database, where there is one: it comes back empty, is slow, or cannot do something.
+    case cacheLost, cacheStalls, cacheBatchFails, cachePopulationFails, cacheReadFails
+
+    var isOfCacheDatabase: Bool {
+        switch self {
+        case .cacheLost, .cacheStalls, .cacheBatchFails, .cachePopulationFails, .cacheReadFails: true
+        default: false
+        }
+    }
+    static let ofOrigin = allCases.filter { !$0.isOfCacheDatabase }
 
     /// How often it is drawn, beside the others.
     var weight: Int {
@@ -21,6 +31,10 @@ enum Fault: CaseIterable {
         case .linkFails, .backendEnds, .slotLost, .publicationDropped: 4
         case .socketVanishes, .linkFailsSilently, .tablesLocked: 2
         case .originRestarts, .originRefuses, .settingsReloaded, .configurationReloaded: 2
+        case .cacheStalls: 10
+        case .cacheLost, .cachePopulationFails: 4
+        case .cacheBatchFails: 3
+        case .cacheReadFails: 1
         }
     }
 }
@@ -38,13 +52,15 @@ final class Faults {
     private(set) var count = 0
     /// A run has enough of them then.
     private static let countMax = 100
-    private static let drawn: [Fault] = Fault.allCases.flatMap { Array(repeating: $0, count: $0.weight) }
+    private let drawn: [Fault]
 
     /// `omitted` are left out, by their numbers.
     init(_ world: World, _ surroundings: Surroundings, omitting omitted: Set<Int>) {
         self.world = world
         self.surroundings = surroundings
         self.omitted = omitted
+        let kinds = surroundings.parameters.hasRows ? Fault.allCases : Fault.ofOrigin
+        drawn = kinds.flatMap { Array(repeating: $0, count: $0.weight) }
         if surroundings.parameters.faultMilliseconds > 0 { schedule() }
     }
 
@@ -64,7 +80,7 @@ final class Faults {
             if !omitted.contains(number) {
                 count += 1
                 let favourite = surroundings.parameters.favouriteFault
-                let fault = favourite != nil && random.chance(800) ? favourite : random.pick(Faults.drawn)
+                let fault = favourite != nil && random.chance(800) ? favourite : random.pick(drawn)
                 if let fault { happen(fault, &random) }
             }
             schedule()
@@ -100,14 +116,28 @@ final class Faults {
             // Everything is evicted, and there is room again a little later.
             world.reload(memoBytesMax: random.pick([0, 4 << 10, 16 << 10]))
             surroundings.scheduler.after(short) { [unowned world] in
-                world.reload(memoBytesMax: world.surroundings.parameters.memoBytesMax)
+                world.reload(memoBytesMax: world.memoBytesMax)
             }
         case .configurationReloaded:
             let setting = random.pick([Setting.byteaOutput, .dateStyle])
             let values = [setting.key: random.pick(setting.values)]
             surroundings.configuration.reload(values, at: surroundings.scheduler.now)
             world.origin.publications.catalogChanged()
-        case .settingsReloaded: world.reload(memoBytesMax: world.surroundings.parameters.memoBytesMax)
+        case .settingsReloaded: world.reload(memoBytesMax: world.memoBytesMax)
+        case .cacheLost, .cacheStalls, .cacheBatchFails, .cachePopulationFails, .cacheReadFails:
+            happen(inCacheDatabase: fault, &random, short: short, long: long)
+        }
+    }
+
+    private func happen(inCacheDatabase fault: Fault, _ random: inout Random, short: UInt64, long: UInt64) {
+        guard let database = world.cacheDatabase else { return }
+        switch fault {
+        case .cacheLost: database.fail()
+        case .cacheStalls: database.stall(for: random.chance(200) ? long : short, &random)
+        case .cacheBatchFails: database.failures.batches += 1
+        case .cachePopulationFails: database.failures.populations += random.within(1...3)
+        case .cacheReadFails: database.failures.reads += 1
+        default: break
         }
     }
 

@@ -10,11 +10,13 @@ enum Leaning: String, CaseIterable {
     case mistakes
     /// Idle sessions are told of commits that the stream is slow to bring [S1].
     case notifications
+    /// Answers come from rows, which others change and which are lost and copied again [T5] [T6].
+    case rows
     /// A few rows are read by their keys and written all the time; slow clients read the longest of them [I4].
     case keys
 
-    /// All but `keys`, which is drawn behind them.
-    static let first: [Leaning] = [.losses, .rights, .mistakes, .notifications]
+    /// Those that are drawn for worlds without rows; `keys` is drawn behind them.
+    static let withoutRows: [Leaning] = [.losses, .rights, .mistakes, .notifications]
 }
 
 extension Parameters {
@@ -53,6 +55,7 @@ extension Parameters {
         case .notifications:
             readsPerMille = 995
             decodingMicroseconds = 5_000
+        case .rows: break
         case .keys:
             readsPerMille = 900
             rowsPerTable = 3
@@ -62,5 +65,21 @@ extension Parameters {
             noteBytes = 6_000
             windowBytes = 4096
         }
+    }
+
+    /// There are rows, and little else that decides where answers come from.
+    mutating func leanOnRows(_ random: inout Random) {
+        lean(on: .rows)
+        poolSize = random.pick([5, 10, 20])
+        readsPerMille = random.pick([500, 800, 900])
+        blocksPerMille = random.pick([0, 0, 40])
+        noteBytes = random.pick([8, 40])
+        decodingMicroseconds = random.pick([1, 100, 500, 5_000])
+        linkMicroseconds = random.pick([5, 60, 500, 4_000])
+        visibilityMicroseconds = random.pick([1, 50, 1_000])
+        slowVisibilityPerMille = random.pick([0, 20, 100])
+        memoBytesMax = random.pick([16 << 10, 4 << 20])
+        faultMilliseconds = random.pick([0, 0, 100, 300])
+        favouriteFault = random.pick([nil, .cacheLost, .cacheLost, .cacheStalls, .cachePopulationFails])
     }
 }

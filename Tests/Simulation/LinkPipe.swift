@@ -16,13 +16,16 @@ final class LinkPipe<Item> {
     private var stalledUntil: UInt64 = 0
     private(set) var isCut = false
 
-    /// - Parameter deliver: called from the scheduler, once for each batch.
+    /// - Parameters:
+    ///   - microseconds: the typical delay; nil for that of pgcache's links to the origin.
+    ///   - deliver: called from the scheduler, once for each batch.
     init(
-        _ surroundings: Surroundings, _ name: String, _ number: Int, deliver: @escaping ([Item]) -> Void
+        _ surroundings: Surroundings, _ name: String, _ number: Int, microseconds: Int? = nil,
+        deliver: @escaping ([Item]) -> Void
     ) {
         scheduler = surroundings.scheduler
         random = surroundings.random(name, number)
-        typicalMicroseconds = max(surroundings.parameters.linkMicroseconds, 1)
+        typicalMicroseconds = max(microseconds ?? surroundings.parameters.linkMicroseconds, 1)
         self.deliver = deliver
     }
 

@@ -146,7 +146,9 @@ final class Oracle {
         while place < failures.count, failures[place].event <= event {
             let failure = failures[place]
             place += 1
-            guard failure.event >= exchange.sentAt, failure.state == state else { continue }
+            guard failure.event >= exchange.sentAt, failure.state == state,
+                failure.parsed.map({ $0 == exchange.statement.sql }) ?? true
+            else { continue }
             session.failures = place
             return failure
         }

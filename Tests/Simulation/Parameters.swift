@@ -58,6 +58,29 @@ struct Parameters: Hashable {
     var favouriteFault: Fault?
     /// The rule that the world leans on; nil in ordinary ones.
     var leaning: Leaning?
+    /// There is a cache database with rows; without, answers are only copied.
+    var hasRows = false
+    /// No answers are kept: each hit is read from the rows.
+    var isMemoOff = false
+    /// Tables up to this are loaded whole, and what one population may copy, in bytes.
+    var tableBytesMax = 32 << 20
+    var fragmentBytesMax = 64 << 20
+    /// Misses of the same fragment before it is loaded, less one.
+    var admissionThreshold = 1
+    var populationsMax = 2
+    /// What the pools may take on disk: with less than all takes, fragments are evicted.
+    var poolBytesMax = 1 << 30
+    /// Typical delays of the cache database's connections, and of a copy.
+    var cacheMicroseconds = 60
+    var populationMicroseconds = 500
+    /// Texts from so many bytes on are TOASTed: the stream does not tell them where an UPDATE has not touched them.
+    var toastBytesMin = Int.max
+
+    /// Every table is loaded whole when it is asked for, and nothing goes wrong in the cache database.
+    var hasAllRows: Bool {
+        hasRows && tableBytesMax >= 1 << 20 && fragmentBytesMax >= 1 << 20 && poolBytesMax >= 1 << 20
+            && faultMilliseconds == 0
+    }
 
     init(seed: UInt64) { self.seed = seed }
 
@@ -89,15 +112,16 @@ struct Parameters: Hashable {
         drawn.usesFIFO = random.chance(250)
         drawn.hasPersistentSlot = random.chance(250)
         drawn.faultMilliseconds = random.pick([0, 0, 0, 20, 100])
-        drawn.favouriteFault = random.chance(500) ? random.pick(Fault.allCases) : nil
+        drawn.favouriteFault = random.chance(500) ? random.pick(Fault.ofOrigin) : nil
         if random.chance(150) { drawn.becomeLate(&random) }
         drawn.drawSessions(&random)
         drawn.drawCatalog(&random)
         if random.chance(200) {
-            drawn.lean(on: random.pick(Leaning.first))
+            drawn.lean(on: random.pick(Leaning.withoutRows))
         } else if random.chance(160) {
             drawn.lean(on: .keys)
         }
+        drawn.drawRows(&random)
         return drawn
     }
 
@@ -109,6 +133,22 @@ struct Parameters: Hashable {
         readsPerMille = random.pick([900, 950, 980])
         startsWarm = true
         clients = random.within(4...10)
+    }
+
+    /// In some of the worlds there are rows.
+    private mutating func drawRows(_ random: inout Random) {
+        hasRows = leaning == nil && random.chance(500)
+        guard hasRows else { return }
+        if random.chance(700) { leanOnRows(&random) }
+        isMemoOff = random.chance(leaning == .rows ? 500 : 350)
+        tableBytesMax = random.pick([0, 0, 500, 1 << 20])
+        fragmentBytesMax = random.pick([150, 1 << 20, 1 << 20, 1 << 20, 1 << 20])
+        admissionThreshold = random.pick([0, 0, 0, 1])
+        populationsMax = random.within(1...3)
+        poolBytesMax = random.pick([1 << 30, 1 << 30, 1 << 30, 40_000, 18_000])
+        cacheMicroseconds = random.pick([5, 60, 60, 500, 4_000])
+        populationMicroseconds = random.pick([5, 500, 500, 5_000])
+        toastBytesMin = random.pick([.max, .max, 2, 8])
     }
 
     /// In half of the worlds sessions are as plain as can be.
@@ -148,7 +188,7 @@ struct Parameters: Hashable {
         func add(_ name: String, _ value: Any) { words.append("\(name)=\(value)") }
         add("clients", clients)
         add("statements", statementsPerClient)
-        add("rows", rowsPerTable)
+        add("rows-per-table", rowsPerTable)
         add("pool", poolSize)
         add("reads", "\(readsPerMille)/1000")
         add("settings", "\(settingsPerMille)/1000")
@@ -180,6 +220,17 @@ struct Parameters: Hashable {
         add("faults-every", faultMilliseconds == 0 ? "never" : "\(faultMilliseconds)ms")
         if faultMilliseconds > 0 { add("mostly", favouriteFault.map { "\($0)" } ?? "any") }
         if let leaning { add("leans-on", leaning.rawValue) }
+        if hasRows {
+            add("rows", isMemoOff ? "alone" : "beside-memo")
+            add("whole-tables-to", tableBytesMax)
+            add("copies-to", fragmentBytesMax)
+            add("admission", admissionThreshold)
+            add("populations", populationsMax)
+            add("pools-to", poolBytesMax)
+            add("cache-delay", "\(cacheMicroseconds)us")
+            add("copy-delay", "\(populationMicroseconds)us")
+            if toastBytesMin < .max { add("toast-from", toastBytesMin) }
+        }
         return words.joined(separator: " ")
     }
 }

@@ -85,7 +85,8 @@ final class Walsender {
 
     private var now: UInt64 { surroundings.scheduler.now }
     private var messages: WalsenderMessages {
-        WalsenderMessages(clock: WalsenderMessages.microseconds(now))
+        WalsenderMessages(
+            clock: WalsenderMessages.microseconds(now), toastBytesMin: surroundings.parameters.toastBytesMin)
     }
     private func note(_ what: @autoclosure () -> String) { surroundings.trace.note("stream", what()) }
 

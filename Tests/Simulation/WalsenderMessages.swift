@@ -6,6 +6,8 @@ import PGProtocol
 struct WalsenderMessages {
     /// Microseconds since 2000-01-01, the origin's clock.
     var clock: UInt64
+    /// Texts of so many bytes are TOASTed.
+    var toastBytesMin = Int.max
 
     /// The virtual clock as the origin shows it.
     static func microseconds(_ nanoseconds: UInt64) -> UInt64 { 800_000_000_000_000 + nanoseconds / 1_000 }
@@ -83,7 +85,11 @@ struct WalsenderMessages {
                 Self.image(old, &$0)
             }
             $0.uint8(UInt8(ascii: "N"))
-            Self.image(new, &$0)
+            let isUntouched = zip(old, new).map { old, new in
+                guard old == new, case .text(let text) = new else { return false }
+                return text.utf8.count >= toastBytesMin
+            }
+            Self.image(new, &$0, unchanged: isUntouched)
         }
     }
 
@@ -121,9 +127,13 @@ struct WalsenderMessages {
     }
 
     /// TupleData, all values in text format.
-    private static func image(_ row: Row, _ writer: inout ByteWriter) {
+    private static func image(_ row: Row, _ writer: inout ByteWriter, unchanged: [Bool] = []) {
         writer.uint16(UInt16(row.count))
-        for datum in row {
+        for (place, datum) in row.enumerated() {
+            if place < unchanged.count, unchanged[place] {
+                writer.uint8(UInt8(ascii: "u"))
+                continue
+            }
             switch datum {
             case .null: writer.uint8(UInt8(ascii: "n"))
             case .bool(let value): text(value ? "t" : "f", &writer)

@@ -26,6 +26,7 @@ final class World: ClientObserver {
     let oracle: Oracle
     private let ledger: Ledger
     private let proxy: Proxy
+    private(set) var cacheDatabase: ModelledCacheDatabase?
     private(set) var links: [OriginLink] = []
     private let workload: Workload
     private var clients: [Client] = []
@@ -85,19 +86,47 @@ final class World: ClientObserver {
             clients.append(client)
         }
         proxy.reload = { [weak self] in self?.settings }
+        if parameters.hasRows { makeCacheDatabase() }
+    }
+
+    private func makeCacheDatabase() {
+        let store = proxy.store
+        let database = ModelledCacheDatabase(
+            ModelledCacheDatabase.Surface(
+                surroundings: surroundings, origin: origin,
+                announce: { [unowned reactor] in
+                    reactor.enqueue(
+                        Completion(kind: .ready, socket: .none, tag: Proxy.cacheDatabaseTag, result: 0))
+                },
+                parseBody: { store.parseBody(of: $0) }, settings: { store.settings(ofProfile: $0) }),
+            populationsMax: parameters.populationsMax)
+        proxy.cacheDatabase = database
+        cacheDatabase = database
     }
 
     private var parameters: Parameters { surroundings.parameters }
 
+    private static func memoBytesMax(_ parameters: Parameters) -> Int {
+        parameters.isMemoOff ? 0 : parameters.memoBytesMax
+    }
+    /// What the cache may take when no fault has taken memory away.
+    var memoBytesMax: Int { Self.memoBytesMax(parameters) }
+
     private static func settings(_ parameters: Parameters) -> Settings {
         var settings = Settings()
+        settings.rows.isOn = parameters.hasRows
+        settings.rows.tableBytesMax = parameters.tableBytesMax
+        settings.rows.fragmentBytesMax = parameters.fragmentBytesMax
+        settings.rows.populationsMax = parameters.populationsMax
+        if parameters.hasRows { settings.cacheBytesMax = memoBytesMax(parameters) + parameters.poolBytesMax }
+        settings.memo.admissionThreshold = parameters.admissionThreshold
         // A directory: there is no name to be resolved.
         settings.origin.host = "/origin"
         settings.origin.user = "pgcache"
         settings.origin.database = "sim"
         settings.replication = settings.origin
         settings.clientsMax = 32
-        settings.memo.bytesMax = parameters.memoBytesMax
+        settings.memo.bytesMax = memoBytesMax(parameters)
         settings.memo.entryBytesMax = parameters.entryBytesMax
         settings.memo.policy = parameters.usesFIFO ? .fifo : .clock
         settings.cdc.slot = parameters.hasPersistentSlot ? .persistent : .temporary
@@ -133,6 +162,9 @@ final class World: ClientObserver {
         figures.hitsInBlocks = oracle.counts.hitsInBlocks
         figures.transactions = origin.database.log.count { if case .commit = $0.kind { true } else { false } }
         figures.faults = faults?.count ?? 0
+        figures.rowReads = Int(proxy.store.counters.rowReads)
+        figures.rowAnswers = Int(proxy.store.counters.rowAnswers)
+        figures.populations = cacheDatabase?.populationsLoaded ?? 0
         figures.events = Int(surroundings.scheduler.count)
         return figures
     }
@@ -246,7 +278,10 @@ final class World: ClientObserver {
     private func beginCalm() {
         for client in clients { client.toleratesLosses = false }
         let reader = CalmReader(
-            workload.calmQuestions(), bytesMax: min(settings.memo.entryBytesMax, settings.memo.bytesMax / 2))
+            workload.calmQuestions(),
+            !parameters.isMemoOff
+                ? .memo(bytesMax: min(settings.memo.entryBytesMax, settings.memo.bytesMax / 2))
+                : parameters.hasAllRows ? .rows : .nothing)
         let client = Client(surroundings, reactor, plan: ClientPlan(number: 0, steps: []), observer: self)
         reader.client = client
         clients.append(client)
@@ -343,6 +378,11 @@ public struct Figures: Equatable {
     public var transactions = 0
     public var faults = 0
     public var events = 0
+    /// Answers that were read in the cache database, and how many reads began.
+    public var rowAnswers = 0
+    public var rowReads = 0
+    /// Populations that came.
+    public var populations = 0
 
     public init() {}
 
@@ -354,10 +394,14 @@ public struct Figures: Equatable {
         sum.transactions += more.transactions
         sum.faults += more.faults
         sum.events += more.events
+        sum.rowAnswers += more.rowAnswers
+        sum.rowReads += more.rowReads
+        sum.populations += more.populations
     }
 
     public var text: String {
         "\(runs) seeds, \(statements) statements (\(hits) hits, \(hitsInBlocks) in blocks), "
+            + "\(rowAnswers) answers of \(rowReads) reads from rows of \(populations) populations, "
             + "\(transactions) transactions, \(faults) faults, \(events) events"
     }
 }

@@ -20,6 +20,7 @@ final class ProxyBench {
         let origin = Origin(surroundings)
         reactor.setClock(nanoseconds: surroundings.scheduler.now)
         var settings = Settings()
+        settings.rows.isOn = false
         settings.origin.host = "/origin"
         settings.origin.user = "pgcache"
         settings.origin.database = "sim"

@@ -9,7 +9,7 @@ import Testing
     static let hashesAreDeterministic =
         ProcessInfo.processInfo.environment["SWIFT_DETERMINISTIC_HASHING"] != nil
 
-    @Test(.enabled(if: WorldTests.hashesAreDeterministic), arguments: [1, 7, 12] as [UInt64])
+    @Test(.enabled(if: WorldTests.hashesAreDeterministic), arguments: [1, 7, 15] as [UInt64])
     func theSameSeedIsTheSameWorld(seed: UInt64) {
         let one = Simulator.run(seed: seed, isTraced: true)
         let other = Simulator.run(seed: seed, isTraced: true)

@@ -174,14 +174,16 @@ extension ResolvedQuery {
     fileprivate func isAlike(_ other: ResolvedQuery) -> Bool {
         functions == other.functions && isRowForRow == other.isRowForRow && parameterCount == other.parameterCount
             && columns == other.columns && rights == other.rights && classes == other.classes
-            && callsBodies == other.callsBodies && isPointRead == other.isPointRead
+            && callsBodies == other.callsBodies && ordersText == other.ordersText
+            && namesCollation == other.namesCollation && isPointRead == other.isPointRead
     }
 
     fileprivate convenience init(_ query: ResolvedQuery, uses: [RelationUse]) {
         self.init(
             uses: uses, functions: query.functions, isRowForRow: query.isRowForRow,
             parameterCount: query.parameterCount, columns: query.columns, rights: query.rights, classes: query.classes,
-            callsBodies: query.callsBodies, isPointRead: query.isPointRead)
+            callsBodies: query.callsBodies, ordersText: query.ordersText, namesCollation: query.namesCollation,
+            isPointRead: query.isPointRead)
     }
 }
 

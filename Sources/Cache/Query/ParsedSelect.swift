@@ -157,6 +157,11 @@ public struct ParsedSelect: Equatable, Sendable {
     public internal(set) var conditions: [Condition] = []
     public internal(set) var disjunctions: [Disjunction] = []
     public internal(set) var equalities: [Equality] = []
+    /// ORDER BY, GREATEST, LEAST: values are put in an order.
+    public internal(set) var ordersValues = false
+    public internal(set) var hasTextConstant = false
+    /// COLLATE stands somewhere.
+    public internal(set) var namesCollation = false
     /// A conjunct of WHERE or ON is not among `conditions`.
     public internal(set) var hasFurtherConditions = false
     /// Every column that the statement names.

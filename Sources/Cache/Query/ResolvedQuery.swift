@@ -28,12 +28,18 @@ public final class ResolvedQuery: Sendable {
     /// Functions of users are called, which may have been computed under the settings that a prepared statement was
     /// planned under.
     public let callsBodies: Bool
+    /// The answer may depend on the order of texts, or on what their letters are, which is a matter of collations.
+    public let ordersText: Bool
+    /// COLLATE stands in it.
+    public let namesCollation: Bool
 
     public init(
         uses: [RelationUse], functions: [OID], isRowForRow: Bool, parameterCount: Int,
         columns: Set<ColumnName> = [], rights: [RightsNeed]? = nil, classes: SettingClasses = [.all, .custom],
-        callsBodies: Bool = false, isPointRead: Bool = false
+        callsBodies: Bool = false, ordersText: Bool = true, namesCollation: Bool = false, isPointRead: Bool = false
     ) {
+        self.namesCollation = namesCollation
+        self.ordersText = ordersText
         self.callsBodies = callsBodies
         self.isPointRead = isPointRead
         self.rights = rights ?? [RightsNeed(role: nil, relations: Set(uses.map(\.relation)), columns: columns)]

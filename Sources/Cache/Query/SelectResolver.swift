@@ -202,7 +202,8 @@ struct SelectResolver {
         return .success(
             ResolvedQuery(
                 uses: uses, functions: functions, isRowForRow: isRowForRow, parameterCount: select.parameterCount,
-                columns: columns(of: 0), rights: rights(), classes: allClasses(),
+                columns: columns(of: 0), rights: rights(), classes: allClasses(), ordersText: ordersText,
+                namesCollation: select.namesCollation,
                 isPointRead: isRowForRow && isByKeyAlone(uses)))
     }
 
@@ -272,6 +273,32 @@ struct SelectResolver {
         for type in declaredTypes where type.value != 0 { classes.formUnion(.ofType(type)) }
         return classes
     }
+
+    /// Operators and functions for which texts are bytes, under every deterministic collation.
+    private static let bytewiseOperators: Set<String> = ["=", "<>", "!=", "+", "-", "*", "/", "%", "||", "~~", "!~~"]
+    private static let bytewiseFunctions: Set<String> = ["count", "sum", "avg", "length", "bool_and", "bool_or"]
+
+    private var ordersText: Bool {
+        let isPlain =
+            mentions.allSatisfy {
+                $0.operators.isSubset(of: Self.bytewiseOperators)
+                    && $0.calls.allSatisfy { Self.bytewiseFunctions.contains($0.name) }
+            } && !select.ordersValues && !select.levels.contains { $0.hasWindow } && calledFields.isEmpty
+        return !isPlain && (mentions.contains { !$0.types.isEmpty } || mayHoldText)
+    }
+
+    /// Whether some column that is named, or a parameter, could be text.
+    private var mayHoldText: Bool {
+        if select.parameterCount > 0 || select.hasTextConstant { return true }
+        return namedColumns.contains { place in
+            names.column(at: place).map { !Self.textless.contains($0.type.value) } ?? true
+        }
+    }
+
+    /// Types of numbers, times and the like, without a collation.
+    private static let textless: Set<UInt32> = [
+        16, 17, 20, 21, 23, 26, 700, 701, 1082, 1083, 1114, 1184, 1186, 1700, 2950,
+    ]
 
     // MARK: Constraints
 

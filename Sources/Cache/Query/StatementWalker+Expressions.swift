@@ -49,9 +49,9 @@ extension StatementWalker {
     }
 
     mutating func visitConstant(_ node: NodePointer) {
-        if let bytes = node.stringConstant, DateTimeText.isTimeDependent(bytes) {
-            forward(.timeDependent)
-        }
+        guard let bytes = node.stringConstant else { return }
+        reader.select.hasTextConstant = true
+        if DateTimeText.isTimeDependent(bytes) { forward(.timeDependent) }
     }
 
     mutating func visitParameter(_ node: NodePointer) {

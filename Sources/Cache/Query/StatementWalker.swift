@@ -71,8 +71,12 @@ struct StatementWalker {
         case T_TypeCast: visitCast(node.cast(to: TypeCast.self))
         case T_ResTarget: return visitTarget(node.cast(to: ResTarget.self))
         case T_TypeName: visitType(node.cast(to: TypeName.self))
-        case T_CollateClause: visitCollation(node.cast(to: CollateClause.self))
+        case T_CollateClause:
+            reader.select.namesCollation = true
+            visitCollation(node.cast(to: CollateClause.self))
+        case T_MinMaxExpr: reader.select.ordersValues = true
         case T_SortBy:
+            reader.select.ordersValues = true
             let names = NodeList(node.cast(to: SortBy.self).pointee.useOp).names ?? []
             if names.count > 1 { forward(.userOperator) }
             if let name = names.last { mentions.add(operator: name) }

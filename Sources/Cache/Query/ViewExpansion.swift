@@ -123,5 +123,8 @@ extension ParsedSelect {
         casts.formUnion(
             other.casts.map { ParsedCast(type: $0.type, source: $0.source.map(moved)) })
         classes.formUnion(other.classes)
+        ordersValues = ordersValues || other.ordersValues
+        hasTextConstant = hasTextConstant || other.hasTextConstant
+        namesCollation = namesCollation || other.namesCollation
     }
 }

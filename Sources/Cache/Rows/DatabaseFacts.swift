@@ -76,6 +76,12 @@ package struct DatabaseFacts: Equatable, Sendable {
         package var defaultCollation: Bool
         /// Without these two there are no pools at all.
         package var allowsPools: Bool { majorVersion && encoding }
+
+        package init(majorVersion: Bool, encoding: Bool, defaultCollation: Bool) {
+            self.majorVersion = majorVersion
+            self.encoding = encoding
+            self.defaultCollation = defaultCollation
+        }
     }
 
     /// How much the cache database is like this one, the origin's.

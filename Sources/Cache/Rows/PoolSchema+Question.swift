@@ -2,8 +2,8 @@ import PGProtocol
 
 /// The question to the origin's catalog behind a `PoolSchema`.
 ///
-/// One query, so one snapshot. Its rows are tagged, because relation, columns, types, collations and indexes have
-/// little in common: (tag, place, values), all of one width, each tag's in order of place. Expressions are printed
+/// One query, so one snapshot. Its rows are tagged, because relation, columns, types, fields, collations and indexes
+/// have little in common: (tag, place, values), all of one width, each tag's in order of place. Expressions are printed
 /// with the schemas of all that is not in pg_catalog: as for `CatalogQueries.relations`, the search path of the
 /// connection must be pg_catalog alone; names and types do not depend on it.
 extension PoolSchema {
@@ -29,13 +29,16 @@ extension PoolSchema {
           SELECT below.oid FROM used JOIN pg_catalog.pg_type t ON t.oid \(equals) used.oid
           CROSS JOIN LATERAL (
             SELECT t.typbasetype WHERE t.typtype \(equals) 'd'::pg_catalog."char"
-            UNION ALL SELECT t.typelem WHERE \(isTrueArray("t"))) below(oid)
+            UNION ALL SELECT t.typelem WHERE \(isTrueArray("t"))
+            UNION ALL SELECT f.atttypid FROM pg_catalog.pg_attribute f WHERE \(isField("f", of: "t"))) below(oid)
         )
         \(relation)
         UNION ALL
         \(columns)
         UNION ALL
         \(types)
+        UNION ALL
+        \(fields)
         UNION ALL
         \(collations)
         UNION ALL
@@ -113,6 +116,14 @@ extension PoolSchema {
             JOIN pg_catalog.pg_namespace n ON n.oid \(equals) t.typnamespace
             """)
 
+    private static let fields = arm(
+        "f", at: "f.attnum",
+        ["t.oid", "f.attname", "f.atttypid", keywords(for: "f.atttypid", "f.atttypmod"), "f.attcollation"],
+        from: """
+            used JOIN pg_catalog.pg_type t ON t.oid \(equals) used.oid
+            JOIN pg_catalog.pg_attribute f ON \(isField("f", of: "t"))
+            """)
+
     private static let collations = arm(
         "o", at: "0", ["l.oid"] + PoolCollation.values,
         from: """
@@ -120,6 +131,9 @@ extension PoolSchema {
             WHERE l.oid \(equals) ANY (SELECT a.attcollation FROM pg_catalog.pg_attribute a WHERE \(isColumn))
               OR l.oid \(equals) ANY (SELECT t.typcollation FROM used
                 JOIN pg_catalog.pg_type t ON t.oid \(equals) used.oid)
+              OR l.oid \(equals) ANY (SELECT f.attcollation FROM used
+                JOIN pg_catalog.pg_type t ON t.oid \(equals) used.oid
+                JOIN pg_catalog.pg_attribute f ON \(isField("f", of: "t")))
             """)
 
     private static let isIndex =
@@ -160,6 +174,16 @@ extension PoolSchema {
         """
         EXISTS (SELECT FROM pg_catalog.pg_type e
           WHERE e.oid \(equals) \(alias).typelem AND e.typarray \(equals) \(alias).oid)
+        """
+    }
+
+    /// Whether `field` of pg_attribute is one of composite type `alias`, which is no table's.
+    private static func isField(_ field: String, of alias: String) -> String {
+        """
+        \(field).attrelid \(equals) \(alias).typrelid AND \(alias).typtype \(equals) 'c'::pg_catalog."char"
+          AND \(field).attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT \(field).attisdropped
+          AND EXISTS (SELECT FROM pg_catalog.pg_class r WHERE r.oid \(equals) \(alias).typrelid
+            AND r.relkind \(equals) 'c'::pg_catalog."char")
         """
     }
 

@@ -41,7 +41,7 @@ package struct PoolSchema: Equatable, Sendable {
 
     package var usesDefaultCollation: Bool {
         columns.contains { $0.collation == PoolCollation.databaseDefault }
-            || types.contains { $0.collation == PoolCollation.databaseDefault }
+            || types.contains { $0.collations.contains(PoolCollation.databaseDefault) }
     }
 
     /// Whether the catalog's description is of the same shape.
@@ -62,7 +62,9 @@ package struct PoolSchema: Equatable, Sendable {
         else { return nil }
         var known: [OID: PoolType] = [:]
         for row in parts.types {
-            guard let type = PoolType(row: row) else { return nil }
+            guard let oid = row.oid(0), let type = PoolType(row: row, fields: parts.fields[oid] ?? []) else {
+                return nil
+            }
             known[type.oid] = type
         }
         var collations: [OID: PoolCollation] = [:]
@@ -95,7 +97,7 @@ package struct PoolSchema: Equatable, Sendable {
             type.definition = type.definition(known, collations)
             return type
         }
-        let inUse = Set(columns.compactMap(\.collation) + types.compactMap(\.collation))
+        let inUse = Set(columns.compactMap(\.collation) + types.flatMap(\.collations))
         self.collations = inUse.compactMap { collations[$0] }
             .filter { !$0.comparesBytesEverywhere && $0.provider != UInt8(ascii: "d") }
             .sorted { ($0.schema, $0.name) < ($1.schema, $1.name) }
@@ -240,6 +242,8 @@ struct PoolRow {
         var relation: PoolRow?
         var columns: [PoolRow] = []
         var types: [PoolRow] = []
+        /// By their type.
+        var fields: [OID: [PoolRow]] = [:]
         var collations: [PoolRow] = []
         var indexes: [PoolRow] = []
         var indexColumns: [OID: [PoolRow]] = [:]
@@ -253,6 +257,9 @@ struct PoolRow {
             case "r": parts.relation = row
             case "c": parts.columns.append(row)
             case "t": parts.types.append(row)
+            case "f":
+                guard let type = row.oid(0) else { return nil }
+                parts.fields[type, default: []].append(row)
             case "o": parts.collations.append(row)
             case "i": parts.indexes.append(row)
             case "k":

@@ -1,8 +1,8 @@
 import PGProtocol
 
-/// A type that a column of a pool uses. An enum or a domain is made in the cache database, without a domain's
-/// constraints: what the origin holds satisfies them. So a cast to a domain raises no error there, and is not for the
-/// cache database to answer.
+/// A type that a column of a pool uses. Enums, domains and composite types are made in the cache database, without a
+/// domain's constraints: what the origin holds satisfies them. So a cast to a domain raises no error there, and is not
+/// for the cache database to answer.
 package struct PoolType: Equatable, Sendable {
     package let oid: OID
     /// Its number is another one in the cache database; so is its array type's.
@@ -22,10 +22,27 @@ package struct PoolType: Equatable, Sendable {
     let baseKeywords: String?
     let isOfExtension: Bool
     let hasCode: Bool
+    /// Of a composite type, in order; none of a table's.
+    let fields: [Field]
     /// What makes it; set for those that a pool's schema lists.
     var definition = ""
 
-    init?(row: PoolRow) {
+    struct Field: Equatable, Sendable {
+        let name: String
+        let type: OID
+        let keywords: String?
+        let collation: OID?
+
+        init?(row: PoolRow) {
+            guard let name = row[1], let type = row.oid(2), let collation = row.oid(4) else { return nil }
+            self.name = name
+            self.type = type
+            keywords = row[3]
+            self.collation = collation.value == 0 ? nil : collation
+        }
+    }
+
+    init?(row: PoolRow, fields rows: [PoolRow]) {
         guard let oid = row.oid(0), let kind = SQLText.character(row[1]), let schema = row[2], let name = row[3],
             let isArray = row.boolean(5), let collation = row.oid(7), let arrayOID = row.oid(8),
             let isOfExtension = row.boolean(9), let hasCode = row.boolean(10)
@@ -38,6 +55,8 @@ package struct PoolType: Equatable, Sendable {
         self.arrayOID = arrayOID
         self.isOfExtension = isOfExtension
         self.hasCode = hasCode
+        fields = rows.compactMap { Field(row: $0) }
+        guard fields.count == rows.count else { return nil }
         below = row.oid(4)
         baseKeywords = row[6]
         self.collation = kind == UInt8(ascii: "d") && collation.value != 0 ? collation : nil
@@ -48,6 +67,9 @@ package struct PoolType: Equatable, Sendable {
         guard let elements = SQLText.elements(ofArray: labels) else { return nil }
         self.labels = elements
     }
+
+    /// Its own and its fields'.
+    var collations: [OID] { [collation].compactMap { $0 } + fields.compactMap(\.collation) }
 
     package var quotedName: String { SQLText.identifier(schema) + "." + SQLText.identifier(name) }
 
@@ -61,6 +83,14 @@ package struct PoolType: Equatable, Sendable {
     func definition(_ types: [OID: PoolType], _ collations: [OID: PoolCollation]) -> String {
         if kind == UInt8(ascii: "e") {
             return "CREATE TYPE \(quotedName) AS ENUM (\(labels.map(SQLText.literal).joined(separator: ", ")))"
+        }
+        if kind == UInt8(ascii: "c") {
+            let parts = fields.map { field in
+                let type = field.keywords ?? types[field.type]?.text(types) ?? ""
+                let collated = field.collation.flatMap { PoolCollation.text($0, collations) }.map { " COLLATE \($0)" }
+                return "\(SQLText.identifier(field.name)) \(type)\(collated ?? "")"
+            }
+            return "CREATE TYPE \(quotedName) AS (\(parts.joined(separator: ", ")))"
         }
         let base = baseKeywords ?? below.flatMap { types[$0]?.text(types) } ?? ""
         let collated = collation.flatMap { collations[$0] }.map { " COLLATE \($0.quotedName)" } ?? ""
@@ -81,7 +111,7 @@ struct TypeOrder {
         return .type(column: column.name, type: known[type]?.quotedName ?? type.description, reason)
     }
 
-    /// Arrays have no arrays as elements and domains no cycles, so this ends.
+    /// Arrays have no arrays as elements, and no type holds itself, so this ends.
     private mutating func visit(_ oid: OID) -> (OID, PoolRefusal.TypeReason)? {
         guard let type = known[oid] else { return (oid, .text) }
         if type.isArray { return type.below.flatMap { visit($0) } }
@@ -90,7 +120,11 @@ struct TypeOrder {
         switch type.kind {
         case UInt8(ascii: "e"): if type.hasCode { return (oid, .hasCode) }
         case UInt8(ascii: "d"): if let found = type.below.flatMap({ visit($0) }) { return found }
-        case UInt8(ascii: "c"): return (oid, .composite)
+        case UInt8(ascii: "c"):
+            // A table's own type changes with the table; one without fields is nobody's.
+            if type.fields.isEmpty { return (oid, .composite) }
+            if type.hasCode { return (oid, .hasCode) }
+            for field in type.fields { if let found = visit(field.type) { return found } }
         default: return (oid, .madeByUsers)
         }
         if seen.insert(oid).inserted { types.append(type) }

@@ -1,0 +1,53 @@
+import PGProtocol
+
+/// What pools take, and what goes when that is too much.
+extension RowTier {
+    mutating func measure() {
+        guard !isMeasuring else { return }
+        isMeasuring = true
+        operationsUnmeasured = 0
+        send(.measure)
+    }
+
+    /// What the pools take on disk. `bytesMax` is what they may.
+    mutating func measured(_ bytes: [OID: Int], bytesMax: Int) {
+        isMeasuring = false
+        self.bytesMax = bytesMax
+        for (relation, size) in bytes { pools[relation]?.bytes = size }
+        var excess = pools.values.reduce(0) { $0 + $1.bytes - $1.bytesRemoved } - bytesMax
+        while excess > 0, let freed = evictOne() { excess -= freed }
+        for (relation, pool) in pools where pool.bytesRemoved > pool.bytes / 2 && pool.bytesRemoved > 1 << 20 {
+            pools[relation]?.bytesRemoved = 0
+            send(.compact(relation))
+            measure()
+        }
+    }
+
+    /// The next fragment that nobody has used for a round goes.
+    /// - Returns: the bytes that it took, about; nil when there is nothing to evict.
+    mutating func evictOne() -> Int? {
+        for _ in 0..<2 {
+            // Relations take turns, and with them what they hold.
+            let behind = pools.keys.filter { $0.value > hand.value }.sorted()
+            for relation in behind + pools.keys.filter({ $0.value <= hand.value }).sorted() {
+                guard let pool = pools[relation] else { continue }
+                for index in pool.fragments.indices {
+                    let loaded = pool.fragments[index]
+                    guard loaded.isComplete, !loaded.isPinned else { continue }
+                    if loaded.isRecent, !usesFIFO {
+                        pools[relation]?.fragments[index].isRecent = false
+                        continue
+                    }
+                    hand = relation
+                    let isLast = pool.fragments.count == 1
+                    let freed = isLast ? max(pool.bytes, 1) : max(loaded.bytes, 1)
+                    if !isLast { pools[relation]?.bytesRemoved += loaded.bytes }
+                    counters.evictions += 1
+                    dropFragments(of: relation) { $0.fragment == loaded.fragment && $0.isComplete }
+                    return freed
+                }
+            }
+        }
+        return nil
+    }
+}

@@ -1,0 +1,442 @@
+import Cache
+import Logging
+import Loop
+import PGProtocol
+
+/// The cache database in a PostgreSQL of its own: what the row tier wants, as SQL over a few connections.
+///
+///     down ─cluster ready→ preparing ─database made, emptied, compared→ ready ─any connection lost→ down (a while)
+///
+/// - One connection *applies*: what changes the pools, in order, one transaction for each request.
+/// - A few *read*: statements, prepared once for each connection, under the settings of their profile.
+/// - A worker for each population copies rows from the origin into a table of their own.
+///
+/// Losing one of them is losing the cache database: whoever is told of it forgets all, and it is begun anew, empty.
+/// Owner: the shell. Bounds: `readersCount` connections for reads, `populationsMax` workers; the row tier bounds the
+/// rest.
+package final class PostgresCacheDatabase: CacheDatabase {
+    private enum State {
+        case down
+        case preparing
+        case ready
+    }
+    private enum Applying {
+        case prepare(Preparation)
+        case create(OID)
+        case inherit(OID, parent: OID)
+        /// The statements that most changes need.
+        case parse(OID)
+        /// `updates`: by the number of their CommandComplete, the positions of operations that need a row.
+        case apply(UInt64, updates: [Int: Int])
+        /// Whatever it answers.
+        case housekeeping
+        case measure
+        case zone(String)
+    }
+    private enum Preparation {
+        /// The database is made; the statements that may make it if this one does not.
+        case database(ArraySlice<String>)
+        case emptied
+        case facts
+    }
+
+    /// Connections for reads.
+    static let readersCount = 4
+    private static let databaseName = "pgcache"
+    private static let retryNanoseconds: UInt64 = 200_000_000
+
+    private let reactor: Reactor
+    private let cluster: any CacheCluster
+    private let log: Logger
+    private let originParameters: [(keyword: String, value: String)]
+    private let applier: CacheLink
+    private var readers: [CacheReader] = []
+    private var workers: [PopulationWorker] = []
+    private var conversation = CacheConversation<Applying>()
+    private var state = State.down
+    /// The connections lead to the database that the cache is in, not to the one in which that is made.
+    private var isInOwnDatabase = false
+    private var origin: DatabaseFacts?
+    /// Of the server, while it is there.
+    private var endpoint: ClusterEndpoint?
+    private let timerTag: UInt64
+    private var timer: TimerID?
+    private var tables: [OID: CacheSQL] = [:]
+    private var events: [CacheDatabaseEvent] = []
+    private var eventsTaken = 0
+    /// Rows of the request that is being answered, and how many statements of it have ended.
+    private var rows: [[String?]] = []
+    private var completed = 0
+    private var missing: [Int] = []
+    private var failure: String?
+    private let parseBody: (UInt64) -> [UInt8]?
+    private let profileSettings: (UInt32) -> [(name: String, value: String)]
+
+    /// - Parameters:
+    ///   - makeTag: for the completions of its connections, numbered from 0.
+    ///   - originParameters: how to reach the origin for populations.
+    ///   - parseBody: `CacheStore.parseBody`.
+    init(
+        cluster: any CacheCluster, isOwnCluster: Bool, reactor: Reactor, resolver: NameResolver, log: Logger,
+        originParameters: [(keyword: String, value: String)], populationsMax: Int, makeTag: (UInt32) -> UInt64,
+        parseBody: @escaping (UInt64) -> [UInt8]?,
+        profileSettings: @escaping (UInt32) -> [(name: String, value: String)]
+    ) {
+        self.cluster = cluster
+        self.isOwnCluster = isOwnCluster
+        self.reactor = reactor
+        self.log = log
+        self.originParameters = originParameters
+        self.parseBody = parseBody
+        self.profileSettings = profileSettings
+        applier = CacheLink(reactor: reactor, resolver: resolver, tag: makeTag(0))
+        timerTag = makeTag(1)
+        var number: UInt32 = 2
+        for _ in 0..<Self.readersCount {
+            readers.append(CacheReader(CacheLink(reactor: reactor, resolver: resolver, tag: makeTag(number))))
+            number += 1
+        }
+        for _ in 0..<max(populationsMax, 1) {
+            workers.append(
+                PopulationWorker(
+                    origin: LibpqLink(reactor: reactor, resolver: resolver, tag: makeTag(number)),
+                    cache: CacheLink(reactor: reactor, resolver: resolver, tag: makeTag(number + 1)),
+                    originParameters: originParameters))
+            number += 2
+        }
+        tagsOfLinks = (0..<number).map(makeTag)
+    }
+
+    private let tagsOfLinks: [UInt64]
+    /// A database is made in it; else the endpoint's is used.
+    private let isOwnCluster: Bool
+
+    // MARK: - Life
+
+    package func start(like origin: DatabaseFacts) {
+        self.origin = origin
+        cluster.start(ClusterPlan(majorVersion: origin.serverVersion / 10_000, encoding: origin.encoding))
+    }
+
+    package func stop() {
+        closeAll()
+        endpoint = nil
+        if let timer { reactor.cancelTimer(timer) }
+        timer = nil
+        cluster.stop()
+    }
+
+    package var hasStopped: Bool { cluster.isStopped }
+
+    private func closeAll() {
+        state = .down
+        applier.close()
+        conversation.removeAll()
+        for reader in readers { reader.close() }
+        for worker in workers { worker.close() }
+        tables.removeAll()
+        rows.removeAll()
+        failure = nil
+        completed = 0
+        missing = []
+    }
+
+    /// Some connection is gone, or an answer makes no sense: all of it is begun anew.
+    private func lose(_ reason: String) {
+        guard state != .down else { return }
+        closeAll()
+        events.append(.lost(reason))
+        if timer == nil { timer = reactor.startTimer(nanoseconds: Self.retryNanoseconds, tag: timerTag) }
+    }
+
+    package func advance(_ completion: Completion) {
+        guard let index = tagsOfLinks.firstIndex(of: completion.tag) else {
+            cluster.advance(completion)
+            while let event = cluster.nextEvent() { clusterEvent(event) }
+            return
+        }
+        switch index {
+        case 0:
+            applier.advance(completion)
+            while let event = applier.nextEvent() { applierEvent(event) }
+        case 1:
+            timer = nil
+            prepare()
+        case 2..<(2 + Self.readersCount):
+            let reader = readers[index - 2]
+            reader.advance(completion)
+            while let event = reader.nextEvent() { readerEvent(event) }
+        default:
+            let offset = index - 2 - Self.readersCount
+            let worker = workers[offset / 2]
+            worker.advance(completion, isOrigin: offset % 2 == 0)
+            while let event = worker.nextEvent() { workerEvent(event) }
+        }
+    }
+
+    private func clusterEvent(_ event: ClusterEvent) {
+        switch event {
+        case .ready(let endpoint):
+            self.endpoint = endpoint
+            prepare()
+        case .ended(let reason):
+            endpoint = nil
+            lose(reason)
+        case .unavailable(let reason):
+            events.append(.lost(reason))
+        }
+    }
+
+    package func flush() {
+        applier.flush()
+        for reader in readers { reader.link.flush() }
+        for worker in workers { worker.flush() }
+    }
+
+    package func nextEvent() -> CacheDatabaseEvent? {
+        guard eventsTaken < events.count else { return nil }
+        let event = events[eventsTaken]
+        eventsTaken += 1
+        if eventsTaken == events.count {
+            events.removeAll(keepingCapacity: true)
+            eventsTaken = 0
+        }
+        return event
+    }
+
+    // MARK: - Preparing
+
+    private func prepare() {
+        guard state == .down, let endpoint else { return }
+        state = .preparing
+        isInOwnDatabase = !isOwnCluster
+        applier.connect(parameters(endpoint, "pgcache rows"))
+    }
+
+    /// With the name of the database that the cache is in.
+    private func parameters(
+        _ endpoint: ClusterEndpoint, _ application: String
+    ) -> [(keyword: String, value: String)] {
+        var endpoint = endpoint
+        if isInOwnDatabase, isOwnCluster { endpoint.database = Self.databaseName }
+        return endpoint.parameters(applicationName: application)
+            + [(keyword: "options", value: CacheSQL.fixedOptions)]
+    }
+
+    private func applierConnected() {
+        if isInOwnDatabase {
+            send(.prepare(.emptied), CacheSQL.query(CacheSQL.empty))
+            let facts = DatabaseFacts.question(serverVersion: origin?.serverVersion ?? 0)
+            send(.prepare(.facts), CacheSQL.query(facts.sql))
+        } else if let origin {
+            createDatabase(DatabaseFacts.createDatabase(Self.databaseName, like: origin)[...])
+        }
+    }
+
+    /// With the first of these statements that the server accepts.
+    private func createDatabase(_ statements: ArraySlice<String>) {
+        guard let first = statements.first else { return lose("no database can be made in it") }
+        send(.prepare(.database(statements.dropFirst())), CacheSQL.query(first))
+    }
+
+    private func databaseMade(_ failure: String?, _ others: ArraySlice<String>) {
+        // 42P04: it is there from before.
+        guard failure == nil || failure?.hasPrefix("42P04") ?? false, let endpoint else {
+            return createDatabase(others)
+        }
+        isInOwnDatabase = true
+        applier.close()
+        conversation.removeAll()
+        applier.connect(parameters(endpoint, "pgcache rows"))
+    }
+
+    private func factsArrived() {
+        guard let origin, let endpoint, let facts = DatabaseFacts(rows: rows) else {
+            return lose("what it is like is not known")
+        }
+        let alikeness = origin.alikeness(of: facts)
+        guard alikeness.allowsPools else { return lose("it is of another version or encoding than the origin") }
+        state = .ready
+        for reader in readers { reader.link.connect(parameters(endpoint, "pgcache read")) }
+        for worker in workers { worker.start(parameters(endpoint, "pgcache populate")) }
+        events.append(.ready(alikeness))
+    }
+
+    // MARK: - Commands
+
+    package func perform(_ command: RowCommand) {
+        guard state == .ready else { return }
+        switch command {
+        case .create(let table):
+            let sql = CacheSQL(table)
+            tables[table.relation] = sql
+            send(.create(table.relation), CacheSQL.query(sql.create))
+        case .inherit(let child, let parent):
+            guard let sql = tables[child], let above = tables[parent] else { return }
+            send(
+                .inherit(child, parent: parent),
+                CacheSQL.query("ALTER TABLE \(sql.name) INHERIT \(above.name)"))
+        case .apply(let batch): apply(batch)
+        case .populate(let plan):
+            guard let sql = tables[plan.relation], let worker = workers.first(where: { $0.isIdle }) else {
+                events.append(.populationFailed(plan.id, .failed("no worker is free")))
+                return
+            }
+            worker.begin(plan, sql)
+        case .forget(let id):
+            if let worker = workers.first(where: { $0.current == id }) {
+                worker.cancel()
+            } else {
+                send(.housekeeping, CacheSQL.query("DROP TABLE IF EXISTS \(CacheSQL.staging(id))"))
+            }
+        case .read(let read): self.read(read)
+        case .describeZone(let zone):
+            send(.zone(zone), CacheSQL.ask(DatabaseFacts.zoneQuestion(zone)))
+        case .compact(let relation):
+            if let sql = tables[relation] { send(.housekeeping, CacheSQL.query("VACUUM (FULL, ANALYZE) \(sql.name)")) }
+        case .measure: send(.measure, CacheSQL.query(CacheSQL.measure))
+        case .reset: lose("it is begun anew")
+        }
+    }
+
+    private func send(_ request: Applying, _ bytes: [UInt8]) {
+        conversation.sent(request)
+        applier.send(bytes)
+    }
+
+    private func apply(_ batch: RowBatch) {
+        var writer = ByteWriter()
+        var updates: [Int: Int] = [:]
+        var count = 0
+        for (position, operation) in batch.operations.enumerated() {
+            guard let sql = tables[operation.relation] else { continue }
+            for needsRow in sql.write(operation.kind, &writer) {
+                if needsRow { updates[count] = position }
+                count += 1
+            }
+        }
+        CacheSQL.sync(&writer)
+        send(.apply(batch.sequence, updates: updates), writer.bytes)
+    }
+
+    private func read(_ read: RowRead) {
+        // The one with the least to do; of those, one that has the settings already.
+        let open = readers.filter { $0.link.isOpen }
+        guard
+            let reader = open.min(by: {
+                ($0.count, $0.profile == read.profile ? 0 : 1) < ($1.count, $1.profile == read.profile ? 0 : 1)
+            })
+        else {
+            events.append(.readEnded(read.entry))
+            return
+        }
+        let isSent = reader.send(read, parseBody: parseBody, settings: profileSettings)
+        if !isSent { events.append(.readEnded(read.entry)) }
+    }
+
+    // MARK: - Answers
+
+    private func applierEvent(_ event: CacheLink.Event) {
+        switch event {
+        case .connected: applierConnected()
+        case .lost(let reason): lose(reason)
+        case .received(let bytes):
+            for reply in CacheReply.all(bytes) {
+                switch reply {
+                case .messages(let messages): applierAnswered(messages, conversation.current)
+                case .ended: if let request = conversation.ended() { applierEnded(request) }
+                }
+            }
+        }
+    }
+
+    private func applierAnswered(_ messages: ArraySlice<UInt8>, _ request: Applying?) {
+        for message in CacheMessage.all(messages) {
+            switch message.type {
+            case BackendType.errorResponse:
+                let error = message.error
+                failure = "\(error.state) \(error.message)"
+            case BackendType.dataRow: rows.append(message.row)
+            case BackendType.commandComplete:
+                if case .apply(_, let updates)? = request, let position = updates[completed],
+                    message.tag == "UPDATE 0"
+                {
+                    missing.append(position)
+                }
+                completed += 1
+            default: break
+            }
+        }
+    }
+
+    private func applierEnded(_ request: Applying) {
+        let failure = self.failure
+        let rows = self.rows
+        let missing = self.missing
+        self.failure = nil
+        completed = 0
+        self.missing = []
+        defer { self.rows = [] }
+        switch request {
+        case .prepare(.database(let others)): databaseMade(failure, others)
+        case .prepare(.emptied):
+            if let failure { lose("it cannot be emptied: \(failure)") }
+        case .prepare(.facts):
+            if let failure { lose(failure) } else { factsArrived() }
+        case .create(let relation):
+            guard failure == nil, let sql = tables[relation],
+                let table = rows.first?.first.flatMap({ $0 }).flatMap({ OID($0) })
+            else {
+                events.append(.poolFailed(relation, failure ?? "its number is not known"))
+                return
+            }
+            if !sql.table.key.isEmpty {
+                var writer = ByteWriter()
+                sql.prepare(&writer)
+                CacheSQL.sync(&writer)
+                send(.parse(relation), writer.bytes)
+            }
+            let types = rows.compactMap { $0.count > 1 ? $0[1].flatMap { OID($0) } : nil }
+            events.append(.poolCreated(relation, tableOID: table, columnTypes: types))
+        case .inherit(let child, let parent):
+            events.append(failure.map { .poolFailed(parent, $0) } ?? .poolInherits(child, parent: parent))
+        case .parse(let relation):
+            if let failure { events.append(.poolFailed(relation, failure)) }
+        case .apply(let sequence, _):
+            if let failure {
+                log.warning("the cache database refused changes", metadata: ["error": "\(failure)"])
+                events.append(.applyFailed(failure))
+            } else {
+                events.append(.applied(sequence, missing: missing))
+            }
+        case .housekeeping: break
+        case .zone(let zone):
+            events.append(.zoneDescribed(zone, failure == nil ? rows.first?.first.flatMap { $0 } : nil))
+        case .measure:
+            var bytes: [OID: Int] = [:]
+            for row in rows where row.count == 3 {
+                guard let size = row[2].flatMap({ Int($0) }) else { continue }
+                for (relation, sql) in tables where sql.table.schema == row[0] && sql.table.name == row[1] {
+                    bytes[relation] = size
+                }
+            }
+            if failure == nil { events.append(.measured(bytes)) }
+        }
+    }
+
+    private func readerEvent(_ event: CacheReader.Event) {
+        switch event {
+        case .arrived(let entry, let bytes): events.append(.readArrived(entry, bytes))
+        case .ended(let entry): events.append(.readEnded(entry))
+        case .lost(let reason): lose(reason)
+        }
+    }
+
+    private func workerEvent(_ event: PopulationWorker.Event) {
+        switch event {
+        case .loaded(let id, let bytes): events.append(.populationLoaded(id, bytes: bytes))
+        case .failed(let id, let failure): events.append(.populationFailed(id, failure))
+        case .lost(let reason): lose(reason)
+        }
+    }
+}
