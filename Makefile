@@ -59,7 +59,8 @@ profile: build ## pinned run under load; prints the hottest functions (ARGS=--he
 soak: build ## 10 000 random SELECTs, 40 000 pairs with changes, sqlsmith; writers and readers for SECONDS (default 3600)
 	@scripts/install-dependencies soak
 	PGCACHE_QUERIES=10000 PGCACHE_PAIRS=40000 PGCACHE_SQLSMITH=5000 .build-venv/bin/python -m pytest -s \
-		$(addprefix Tests/IntegrationTests/test_,random_queries.py soundness.py sqlsmith.py) $(ARGS)
+		$(addprefix Tests/IntegrationTests/test_,random_queries.py soundness.py sqlsmith.py) \
+		$(addprefix Tests/IntegrationTests/test_rows_,random.py soundness.py sqlsmith.py) $(ARGS)
 	PGCACHE_SOAK_SECONDS=$(or $(SECONDS),3600) .build-venv/bin/python -m pytest -s \
 		Tests/IntegrationTests/test_coherence.py --timeout 0 $(ARGS)
 

@@ -8,6 +8,7 @@ import pytest
 
 from origin import Origin
 from proxy import BINARY, DIRECT, Proxy
+from rowtier import wait_for_rows
 from twins import Twins
 from wire import WireClient
 
@@ -77,8 +78,11 @@ def database(request, origin, reactor):
 
 
 @pytest.fixture(scope="module")
-def proxy(origin, database, reactor):
-    process = Proxy(origin, database, reactor)
+def proxy(request, origin, database, reactor):
+    """With the PROXY of the module: settings, if it has any."""
+    process = Proxy(origin, database, reactor, **getattr(request.module, "PROXY", {}))
+    if process.uses_rows:
+        wait_for_rows(process)
     yield process
     process.remove()
 

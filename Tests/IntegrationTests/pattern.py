@@ -30,6 +30,7 @@ class Pattern(NamedTuple):
     # Of those the ones that drop it all the same: change → why that is accepted.
     relaxed: dict[str, str] = {}
     reads: frozenset[str] | None = None  # if not all that the text names
+    rows: str | None = None  # why the row tier does not answer it; None: it does
     forms: tuple[str, ...] = FORMS
 
     @property
@@ -64,6 +65,9 @@ class Pattern(NamedTuple):
             text = text.replace(f"${number}", quoted)
         return text
 
+
+# Begins why rows do not answer what they answer in text.
+TEXT_ONLY = "in binary: "
 
 # The reason of what is forwarded because its answer is never kept.
 NOTICE = "notice"

@@ -15,6 +15,7 @@ from waiting import wait_until
 FLUSHES_MAX = 2  # without a change of the schema: a poll of the catalog may find one that is older
 READY = b"Z\0\0\0\5"  # and the status of the block
 SECONDS = 5.0  # that a miss may take to become a hit
+SECONDS_OF_ROWS = 15.0  # the same where rows are loaded first
 
 
 def request(pattern: Pattern, form: str) -> bytes:
@@ -57,17 +58,21 @@ def shown(answer: list[w.Message]) -> str:
 
 
 class Story:
-    """What became of each pattern: wrong answers, hits that never came, hits that were lost without need."""
+    """What became of each pattern: wrong answers, hits that never came, hits that were lost without need.
 
-    def __init__(self, proxy, origin, patterns: list[Pattern], changes: list[Change]):
-        self.proxy, self.patterns, self.changes = proxy, patterns, changes
+    `hopeless` are not to be hits at all.
+    """
+
+    def __init__(self, proxy, origin, patterns: list[Pattern], changes: list[Change], hopeless: set[str]):
+        self.proxy, self.patterns, self.changes, self.hopeless = proxy, patterns, changes, hopeless
         self.wrong, self.missed, self.dropped = (defaultdict(list) for _ in range(3))
         self.moment = "cold"
         self.is_settled = True  # nothing but changes of rows drops answers
         self.expected: dict[tuple[str, str], bytes] = {}  # the origin's answers of now
         self.flushed: list[str] = []  # changes at which the whole cache was emptied, for other reasons
         self.flushes_known = 0
-        self.uncached: dict[str, dict[str, int]] = {}  # forwarded for, by pattern
+        self.uncached: dict[str, dict[str, int]] = {name: {} for name in hopeless}  # forwarded for, by pattern
+        self.unexpected: dict[str, int] = {}  # hits of the hopeless
         address = (proxy.database, "postgres")
         self.ours = w.WireClient.logged_in(proxy.host, proxy.port, *address)
         self.theirs = w.WireClient.logged_in(origin.host, origin.port, *address)
@@ -113,7 +118,7 @@ class Story:
             return DIRECT or self.proxy.hits() - before == sum(len(pattern.forms) for pattern in waiting)
 
         try:
-            wait_until(are_hits, "all are hits", SECONDS)
+            wait_until(are_hits, "all are hits", SECONDS_OF_ROWS if self.proxy.uses_rows else SECONDS)
         except AssertionError:
             for pattern in waiting:
                 self.note_missed(pattern)
@@ -153,6 +158,9 @@ class Story:
             self.ask(pattern)
         self.moment = "warm"
         self.warm(self.patterns)
+        if not DIRECT:
+            counts = self.hits_of([pattern for pattern in self.patterns if pattern.name in self.hopeless])
+            self.unexpected = {name: count for name, count in counts.items() if count}
         self.flushes_known = self.flushes()
         # From now on in two forms each: what an answer depends on is the same in all.
         self.patterns = [pattern._replace(forms=pattern.forms[:1] + pattern.forms[1 + number % 3:][:1])
@@ -178,7 +186,8 @@ class Story:
             self.writer.execute(change.sql)
             self.proxy.settle(self.writer)
         self.is_settled = self.is_settled and not change.is_of_schema
-        if self.is_settled and not change.through:
+        # Rows take a change in where memo entries are dropped.
+        if self.is_settled and not change.through and not self.proxy.uses_rows:
             kept = [pattern for pattern in self.patterns
                     if (pattern not in touched or change.name in pattern.keeps) and pattern.name not in self.uncached]
             flushes = self.flushes()
@@ -213,12 +222,12 @@ class Story:
         assert not dropped, "\n".join([pattern.sql, "still hits after", *dropped])
 
 
-def told(request, proxy, origin, patterns: list[Pattern], changes: list[Change] = CHANGES):
+def told(request, proxy, origin, patterns: list[Pattern], changes: list[Change] = CHANGES, hopeless: set[str] = set()):
     """The story of those of the patterns whose tests run: the body of a module's fixture."""
     names = {item.callspec.params["pattern"].name for item in request.session.items
              if item.module is request.module and "pattern" in getattr(item, "callspec", item).params}
     story = Story(proxy, origin, [pattern for pattern in patterns if not names or pattern.name in names],
-                  changes)
+                  changes, hopeless)
     try:
         yield story.play()
     finally:

@@ -6,7 +6,7 @@ test_patterns_*.py try each of them, in every form of the protocol, through ever
 import sys
 from pathlib import Path
 
-from pattern import GROUPS, NOTICE, PATTERNS, Pattern, add
+from pattern import GROUPS, NOTICE, PATTERNS, TEXT_ONLY, Pattern, add
 from pattern_tables import CHANGES
 
 FOLDER = Path(__file__).resolve().parent
@@ -15,13 +15,19 @@ PAGE = FOLDER.parent.parent / "docs" / "sql.md"
 # What leaves answers about tenant 1 alone: a new row of another tenant, or, with the answer's keys known, its changes.
 USERS, USERS_HELD = ("user_in_elsewhere",), ("user_in_elsewhere", "user_out_elsewhere")
 ORDERS, ORDERS_HELD = ("order_in_elsewhere",), ("order_in_elsewhere", "order_update_elsewhere")
+# Why rows do not answer it. Numbers of types that are not PostgreSQL's own are others in the cache database.
+COMPOSITE = dict(rows=TEXT_ONLY + "a composite value names types by number")
+WHOLE_ROW = dict(rows="the type of a table's rows")
+COLLATION = dict(rows="a collation by name")
+TEXT_SEARCH = dict(rows="configurations of text search may be others")
+NO_KEY = "no primary key"
 KEY = ("user_in", "user_in_elsewhere", "user_unlike", "user_parts", "user_out_elsewhere", "user_key")
 
 add("Single tables",
-    ("all-columns", "select * from users order by id"),
+    ("all-columns", "select * from users order by id", COMPOSITE),
     ("star-and-more", "select *, id, id + 1 as next from products order by id"),
     ("no-columns", "select from users where tenant_id = 1", dict(keeps=USERS)),
-    ("by-key", "select * from users where id = 5", dict(keeps=KEY)),
+    ("by-key", "select * from users where id = 5", dict(keeps=KEY, **COMPOSITE)),
     ("by-key-parameter", "select id, name from users where id = $1", dict(values=("5",), keeps=KEY)),
     ("by-keys", "select id, name from users where id in (3, 5, 7) order by id", dict(keeps=KEY)),
     ("by-two-keys", "select * from items where order_id = 3 and line = 2",
@@ -31,10 +37,10 @@ add("Single tables",
     ("alias", 'select u.id as number, u.name "Name" from users as u where u.tenant_id = 2 order by u.id',
      dict(keeps=USERS_HELD)),
     ("column-aliases", "select a, c from products as p(a, b, c) order by a"),
-    ("whole-row", "select u from products u order by id"),
+    ("whole-row", "select u from products u order by id", WHOLE_ROW),
     ("whole-row-of-function", "select to_jsonb(p) from products p order by id"),
     ("constant-columns", "select 1, 'one', null, true, 1.50, id from tenants order by id"),
-    ("no-row", "select * from users where id = -1", dict(keeps=KEY)),
+    ("no-row", "select * from users where id = -1", dict(keeps=KEY, **COMPOSITE)),
     ("quoted-and-qualified", 'select "users"."id" from public."users" where users.id < 4 order by 1'))
 
 add("Conditions",
@@ -140,7 +146,7 @@ add("Order and limits",
     ("order-by-position", "select name, id from users order by 1 desc, 2"),
     ("order-by-expression", "select id from users order by length(name), id desc"),
     ("order-by-using", "select id from users order by age using >, id"),
-    ("order-by-collation", 'select name from users order by name collate "C", id'),
+    ("order-by-collation", 'select name from users order by name collate "C", id', COLLATION),
     ("limit", "select id, name from users order by id limit 5"),
     ("limit-offset", "select id, name from users order by id limit 5 offset 3"),
     ("limit-parameter", "select id, name from users where tenant_id = 1 order by id limit $1 offset $2",
@@ -192,21 +198,22 @@ add("Expressions and functions",
     ("range-in-where", "select id from users where span @> 7 order by id"),
     ("range-constructor", "select int4range(id, id + 2, '[]'), int4multirange(int4range(id, id + 1)) from users "
      "order by id"),
-    ("text-search", "select id from users where words @@ to_tsquery('english', 'cat & run') order by id"),
+    ("text-search", "select id from users where words @@ to_tsquery('english', 'cat & run') order by id", TEXT_SEARCH),
     ("text-search-made", "select id, to_tsvector('english', name) @@ plainto_tsquery('english', 'ada'), "
-     "ts_rank(words, 'cat'::tsquery)::numeric(8, 4) from users order by id"),
-    ("composite", "select id, home, (home).city, (home).zip + 1 from users order by id"),
+     "ts_rank(words, 'cat'::tsquery)::numeric(8, 4) from users order by id", TEXT_SEARCH),
+    ("composite", "select id, home, (home).city, (home).zip + 1 from users order by id", COMPOSITE),
     ("composite-in-where", "select id from users where (home).city = 'Oslo' and home is not null order by id"),
     ("composite-made", "select row(id, name), row('a', 'b', id)::address, (row('a', 'b', id)::address).zip from "
      "users order by id", dict(reason="user_type")),
     ("composite-all", "select id, (home).* from users order by id"),
-    ("enum-functions", "select id, feeling, enum_range(null::mood), feeling::text from users order by id"),
+    ("enum-functions", "select id, feeling, enum_range(null::mood), feeling::text from users order by id",
+     dict(rows="a type of yours is looked up by name")),
     ("set-in-list", "select id, unnest(tags) from users order by 1, 2"),
     ("set-in-list-series", "select id, generate_series(1, 2) from tenants order by 1, 2"),
     ("set-in-list-regexp", "select id, regexp_split_to_table(name, ' ') from users order by 1, 2"),
     ("moment-of-zone", "select id, seen at time zone 'Asia/Tokyo', timezone('UTC', visited) from users order by id"),
     ("settings-of-the-session", "select id, seen, joined, ratio, to_char(seen, 'HH24:MI TZ') from users order by id"),
-    ("collate", "select id from users where name collate \"C\" < 'C' order by id"),
+    ("collate", "select id from users where name collate \"C\" < 'C' order by id", COLLATION),
     ("quoting", "select id, quote_literal(name), quote_ident(name) from users order by id"))
 
 add("Joins",
@@ -352,7 +359,8 @@ add("WITH",
      "e.boss_id from employees e join up on e.id = up.id where e.boss_id is not null) select id from up order by 1"),
     ("recursive-search", "with recursive t as (select id, boss_id from employees where boss_id is null union all "
      "select e.id, e.boss_id from employees e join t on e.boss_id = t.id) search depth first by id set place "
-     "select id, place from t order by place"),
+     "select id, place from t order by place",
+     dict(rows=TEXT_ONLY + "a record names types by number")),
     ("recursive-cycle", "with recursive t as (select id, boss_id from employees where id = 1 union all select "
      "e.id, e.boss_id from employees e join t on e.boss_id = t.id) cycle id set again using path select id, again "
      "from t order by id"))
@@ -417,7 +425,7 @@ add("Partitions and inheritance",
      dict(keeps=("event_in", "event_in_late"))),
     ("partitioned-grouped", "select kind, count(*), max(day) from events group by kind order by kind"),
     ("partitioned-join", "select a.id, b.id from events a join events b on b.id = a.id + 1 order by 1"),
-    ("partitioned-whole-row", "select e from events e where day < '2026-02-10' order by id"),
+    ("partitioned-whole-row", "select e from events e where day < '2026-02-10' order by id", WHOLE_ROW),
     ("leaf", "select id, kind, payload from events_late order by id"),
     ("leaf-below", "select id, day from events_rest_low order by id"),
     ("middle", "select id, day from events_rest order by id"),
@@ -431,11 +439,11 @@ add("Partitions and inheritance",
 
 add("Replica identities and generated columns",
     ("identity-full", "select id, state, weight from parcels where tenant_id = 1 order by id",
-     dict(keeps=("parcel_update_elsewhere", "parcel_out_elsewhere"))),
+     dict(keeps=("parcel_update_elsewhere", "parcel_out_elsewhere"), rows=NO_KEY)),
     ("identity-full-grouped", "select state, count(*) from parcels where tenant_id = 1 group by state order by 1",
-     dict(keeps=("parcel_update_elsewhere", "parcel_out_elsewhere", "parcel_weight"))),
+     dict(keeps=("parcel_update_elsewhere", "parcel_out_elsewhere", "parcel_weight"), rows=NO_KEY)),
     ("identity-full-columns", "select id, state from parcels order by id",
-     dict(keeps=("parcel_weight", "parcel_update_elsewhere"))),
+     dict(keeps=("parcel_weight", "parcel_update_elsewhere"), rows=NO_KEY)),
     ("identity-index", "select code, note from labels where tenant_id = 1 order by code",
      dict(keeps=("label_out_elsewhere",))),
     ("identity-index-key", "select note from labels where tenant_id = 2 and code = 'L1'",
@@ -456,7 +464,7 @@ add("Views",
     ("view-security-invoker", "select id, amount from invoker_orders where tenant_id = 1 order by id",
      dict(keeps=ORDERS)),
     ("view-in-subquery", "select id from tenants where id in (select tenant_id from active_users) order by id"),
-    ("view-whole-row", "select a from active_users a order by id"))
+    ("view-whole-row", "select a from active_users a order by id", WHOLE_ROW))
 
 add("Functions of your own",
     ("sql-function", "select id, gross(price) from products order by id"),
@@ -466,7 +474,8 @@ add("Functions of your own",
     ("sql-standard-body", "select id, shout(name) from tenants order by id"),
     ("function-that-reads", "select id, orders_of(id) from users order by id"),
     ("function-that-reads-in-from", "select id, name from users_of(1) order by id", dict(reason="no_relation")),
-    ("function-beside-a-table", "select t.id, u.name from tenants t, users_of(t.id) u order by 1, u.id"))
+    ("function-beside-a-table", "select t.id, u.name from tenants t, users_of(t.id) u order by 1, u.id"),
+    rows="functions of your own are not in the row tier")
 
 add("What a statement does",
     ("insert", "insert into loose values (5, 'five') returning id", dict(reason="not_select")),
@@ -568,14 +577,22 @@ def outcome(pattern: Pattern) -> str:
     return f"forwarded: `{pattern.reason}`" if pattern.reason else "cached"
 
 
+def from_rows(pattern: Pattern) -> str:
+    if pattern.reason:
+        return ""
+    if pattern.rows and pattern.rows.startswith(TEXT_ONLY):
+        return f"in text; memo only {pattern.rows}"
+    return f"memo only: {pattern.rows}" if pattern.rows else "yes"
+
+
 def row(pattern: Pattern) -> str:
     text = pattern.sql.replace("|", "\\|")
-    return (f"| {pattern.name} | `{text}` | {outcome(pattern)} "
+    return (f"| {pattern.name} | `{text}` | {outcome(pattern)} | {from_rows(pattern)} "
             f"| [{pattern.file.removesuffix('.py')}](../Tests/IntegrationTests/{pattern.file}) `[{pattern.name}]` |")
 
 
 def table(group: str) -> str:
-    head = "| pattern | example | outcome | test |\n|---|---|---|---|\n"
+    head = "| pattern | example | outcome | from rows | test |\n|---|---|---|---|---|\n"
     return head + "".join(row(pattern) + "\n" for pattern in PATTERNS if pattern.group == group)
 
 

@@ -28,7 +28,7 @@ MISSES = "pgcache_queries_cache_miss"
 FORWARDED = "pgcache_queries_forwarded"
 
 # What the tests need to be quick about; settings given to a test's own proxy replace these.
-SETTINGS = {"catalog_poll_interval": "200ms"}
+SETTINGS = {"catalog_poll_interval": "200ms", "cache_rows": "off"}
 
 LINE = re.compile(r"^([a-zA-Z0-9_:]+)(?:\{(.*)\})? (\S+)$")
 
@@ -51,6 +51,7 @@ class Proxy:
         self.database = database
         self.host = "127.0.0.1"
         self.port = origin.port if DIRECT else free_port()
+        self.uses_rows = not DIRECT and {**SETTINGS, **settings}["cache_rows"] == "on"
         self.process = None
         self.log_path = Path(tempfile.mkstemp(prefix="pgcache-", suffix=".log")[1])
         self.command = [
@@ -187,6 +188,19 @@ class Proxy:
         if position % 8192 in (24, 40):
             position -= position % 8192
         wait_until(lambda: self.metric("pgcache_cdc_applied_lsn") >= position, "the watermark passes a change")
+
+    def settle_rows(self, seconds: float = 30.0):
+        """Waits until the row tier has nothing to do: fragments that were wanted are loaded, changes are applied."""
+        if not self.uses_rows:
+            return
+
+        def is_settled():
+            found = self.metrics()
+            return (found["pgcache_cache_rows_ready"] == 1 and found["pgcache_cache_populations_pending"] == 0
+                    and found["pgcache_cache_rows_pending"] == 0
+                    and all(table["state"] != "preparing" for table in self.status()["rows"]["tables"]))
+
+        wait_until(is_settled, "the row tier has nothing to do", seconds)
 
     def hits(self) -> int:
         return 0 if DIRECT else int(self.metric(HITS))

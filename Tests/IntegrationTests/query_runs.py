@@ -29,6 +29,21 @@ def is_meant(statement: Statement) -> bool:
     return all(is_pattern(tag) for tag in statement.tags)
 
 
+# What keeps a statement from being answered from rows: what it reads or calls, as its text shows.
+MEMO_ONLY = {
+    "no primary key": r"bag", "a collation by name": r"collate",
+    "functions of your own": r"twice|shorten|in_kind", "types of your own by name": r"mood|pair|level",
+}
+MEMO_ONLY_PATTERNS = {reason: re.compile(rf"\b({names})\b") for reason, names in MEMO_ONLY.items()}
+MEMO_ONLY_PATTERNS["text search"] = re.compile("@@|to_tsvector|to_tsquery")
+
+
+def memo_only(statement: Statement) -> str | None:
+    """Why it is not answered from rows; None: it can be."""
+    text = statement.literal()
+    return next((reason for reason, pattern in MEMO_ONLY_PATTERNS.items() if pattern.search(text)), None)
+
+
 def answer(client: w.WireClient, statement: Statement, form: str) -> list[w.Message]:
     """The answer, its rows sorted where their order is open."""
     found = client.ask(FORMS[form](statement))
@@ -59,12 +74,16 @@ def apply(direct, statements: list[str]):
 
 
 def pass_watermark(proxy, direct):
-    """Returns when every change made before is applied: a hit is true at W, and this one shows a later change."""
+    """Returns when every change made before is applied: a hit is true at W, and this one shows a later change.
+
+    What is to be loaded into the row tier is loaded by then.
+    """
     number = direct.execute("update mark set n = n + 1 returning n").fetchone()[0]
     with proxy.connect() as reader:
         wait_until(
             lambda: proxy.wait_until_cached(lambda: reader.execute("select n from mark").fetchall()) == [(number,)],
             "the watermark has passed the last change")
+    proxy.settle_rows()
 
 
 HIT = re.compile(rf"^{HITS}(?:_total)?(?:{{[^}}]*}})? (\S+)$", re.MULTILINE)

@@ -78,6 +78,9 @@ create table mark (id int primary key, n int not null);
 insert into mark values (1, 0);
 """
 
+# A column with a collation of its own keeps its table out of the row tier.
+ROWS_SCHEMA = SCHEMA.replace("collate folded", "")
+
 WORDS = ("ash", "birch", "cedar", "elm", "Ash", "ash tree", "a%b", "it's", "")
 NOTES = ("note a", "note b", "urgent", "")
 STATUSES = ("new", "paid", "sent", "done")

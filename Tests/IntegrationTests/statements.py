@@ -12,6 +12,7 @@ class Statement(NamedTuple):
     sql: str  # with $1, $2, … where it has parameters
     values: tuple[str, ...] = ()
     cacheable: bool = True
+    pattern: str = "others"
 
     def literal(self) -> str:
         """The same with its parameters written into the text."""
@@ -277,7 +278,7 @@ class Generator:
         while len(found) < count:
             make = self.random.choices(
                 [self.single, self.aggregate, self.join, self.distinct], [45, 20, 28, 7])[0]
-            statement = make()
+            statement = make()._replace(pattern=make.__name__)
             found.setdefault(statement.sql, statement)
         return list(found.values()) + [Statement(sql, cacheable=False) for sql in FORWARDED]
 

@@ -11,7 +11,7 @@ import pytest
 
 import wire as w
 from proxy import DIRECT
-from queries import Generator
+from queries import Generator, Statement
 from query_runs import (
     FORMS, Readers, Shares, answer, apply, describe, difference, is_meant, is_pattern, pass_watermark)
 from query_schema import SCHEMA, Changes  # noqa: F401 (SCHEMA is read by the `database` fixture)
@@ -31,8 +31,25 @@ CHANCE = 0.8
 FLOOR = 0.80
 FLOORS = {"composite": 0.70, "nested_join": 0.65}
 
-shares = Shares()
-missed: list[str] = []
+
+class Results:
+    """What a module notes; another one with the same tests has its own, and may say what has no part in its shares."""
+
+    def __init__(self, excluded):
+        self.shares = Shares()
+        self.missed: list[str] = []
+        self.excluded = excluded
+
+    def add(self, statement: Statement, form: str, is_hit: bool):
+        reason = self.excluded(statement) if is_meant(statement) else None
+        self.shares.add([f"forwarded: {reason}"] if reason else statement.tags, is_hit)
+        if not is_hit and not reason and is_meant(statement) and form == "simple":
+            self.missed.append(statement.literal())
+
+
+@pytest.fixture(scope="module")
+def results(request):
+    return Results(getattr(request.module, "excluded", lambda statement: None))
 
 
 class Batch:
@@ -84,7 +101,12 @@ class Batch:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("number", range(-(-COUNT // BATCH)))
-def test_random_statements(proxy, origin, database, direct, number):
+def test_random_statements(proxy, origin, database, direct, results, number):
+    play(proxy, origin, database, direct, results, number)
+
+
+def play(proxy, origin, database, direct, results: Results, number: int):
+    """One batch: cold, warm, and after changes."""
     changes = Changes(SEED + number)
     apply(direct, changes.fill())
     batch = Batch(SEED + number, proxy, origin, database, direct)
@@ -102,10 +124,7 @@ def test_random_statements(proxy, origin, database, direct, number):
             left = batch.compare(moment, left, is_counted=True)
         missing = {*left, *others}
         for place in batch.expected:
-            statement = batch.statements[place[0]]
-            shares.add(statement.tags, place not in missing)
-            if place in missing and is_meant(statement) and place[1] == "simple":
-                missed.append(statement.literal())
+            results.add(batch.statements[place[0]], place[1], place not in missing)
         for moment in ("after changes", "after more changes"):
             batch.change(changes)
             batch.expect()
@@ -119,16 +138,21 @@ def test_random_statements(proxy, origin, database, direct, number):
 
 
 @pytest.mark.cached
-def test_shares(proxy):
+def test_shares(request, proxy, results):
+    expect_shares(request, proxy, results)
+
+
+def expect_shares(request, proxy, results: Results):
     """What the cache took of each pattern, over all batches."""
     print("\nforwarded:", proxy.forwarded())
+    shares, floor, floors = results.shares, request.module.FLOOR, request.module.FLOORS
     print("\nfrom the cache:\n" + shares.table())
-    for sql in sorted(missed, key=len)[:25]:
+    for sql in sorted(results.missed, key=len)[:25]:
         print("  not from the cache:", sql)
     for tag, (held, count) in shares.counts.items():
         assert held == 0 or is_pattern(tag), tag
     # Few statements say less: chance takes some.
     below = {tag: shares.share(tag) for tag, (_, count) in shares.counts.items()
              if is_pattern(tag) and count >= ENOUGH
-             and shares.share(tag) < FLOORS.get(tag, FLOOR) - CHANCE / math.sqrt(count / len(FORMS))}
+             and shares.share(tag) < floors.get(tag, floor) - CHANCE / math.sqrt(count / len(FORMS))}
     assert not below, f"below the floor: {below}"

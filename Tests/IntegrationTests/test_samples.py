@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from proxy import DIRECT, ROOT
+from rowtier import WITH_MEMO, wait_for_rows
 from waiting import die_with_parent
 
 SAMPLES = ROOT / "Tests" / "Samples"
@@ -137,12 +138,28 @@ def visit(dsn: str, name: str, workers: int, after_warm_up) -> list:
     return answers
 
 
+# What the origin itself answers, by shop and workers.
+expected_answers: dict[tuple[str, int], list] = {}
+
+
+def expect(origin, name: str, workers: int) -> list:
+    if (name, workers) not in expected_answers:
+        database = origin.create_database()
+        try:
+            expected_answers[name, workers] = visit(origin.url(database), name, workers, lambda: None)
+        finally:
+            origin.drop_database(database)
+    return expected_answers[name, workers]
+
+
 def check(capsys, origin, start_proxy, name: str, workers: int = 1, **settings):
     """Visits the shop on the origin and through a proxy: equal answers, more than 0.8 of the reads hits."""
-    databases = [origin.create_database() for _ in range(2)]
+    database = origin.create_database()
     proxy = None
     try:
-        proxy = start_proxy(database=databases[1], **settings)
+        proxy = start_proxy(database=database, **settings)
+        if proxy.uses_rows:
+            wait_for_rows(proxy)
         before, generation = (0, 0, {}), 0
 
         def after_warm_up():
@@ -150,7 +167,7 @@ def check(capsys, origin, start_proxy, name: str, workers: int = 1, **settings):
             if not DIRECT:
                 before, generation = reads(proxy), proxy.metric("pgcache_cache_generation")
 
-        expected = visit(origin.url(databases[0]), name, workers, lambda: None)
+        expected = expect(origin, name, workers)
         answers = visit(proxy.url(), name, workers, after_warm_up)
         for mine, right in zip(answers, expected):
             assert mine == right
@@ -160,7 +177,8 @@ def check(capsys, origin, start_proxy, name: str, workers: int = 1, **settings):
         ratio = (hits - before[0]) / (asked - before[1])
         emptied = proxy.metric("pgcache_cache_generation") - generation
         rest = {reason: count - before[2].get(reason, 0) for reason, count in forwarded.items()}
-        told = (f"{name}, {workers} workers: hit ratio: {ratio:.2f} of {asked - before[1]:.0f} SELECTs; emptied "
+        rows = f" ({proxy.metric('pgcache_cache_rows_answers'):.0f} read from rows)" if proxy.uses_rows else ""
+        told = (f"{name}, {workers} workers: hit ratio: {ratio:.2f} of {asked - before[1]:.0f} SELECTs{rows}; emptied "
                 f"{emptied:.0f} times; forwarded: { {reason: count for reason, count in rest.items() if count} }")
         with capsys.disabled():
             print(f"\n{told}")
@@ -168,8 +186,7 @@ def check(capsys, origin, start_proxy, name: str, workers: int = 1, **settings):
     finally:
         if proxy is not None:
             proxy.remove()
-        for database in databases:
-            origin.drop_database(database)
+        origin.drop_database(database)
 
 
 @pytest.mark.parametrize("name", SHOPS)
@@ -186,3 +203,11 @@ def test_shop_with_two_workers_reads_each_others_writes(capsys, origin, reactor,
         pytest.skip("one reactor is enough for what does not depend on it")
     check(capsys, origin, start_proxy, name, workers=2,
           read_your_writes="commit", read_your_writes_timeout="10s")
+
+
+@pytest.mark.parametrize("name", ["sqlalchemy-psycopg", "django", "psycopg"])
+def test_shop_with_rows(capsys, origin, reactor, start_proxy, name):
+    """What its writes drop is answered from rows."""
+    if reactor == "io_uring":
+        pytest.skip("one reactor is enough for what does not depend on it")
+    check(capsys, origin, start_proxy, name, read_your_writes="wait", read_your_writes_timeout="10s", **WITH_MEMO)

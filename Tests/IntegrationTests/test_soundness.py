@@ -23,8 +23,18 @@ STATEMENTS = 80  # warmed before each change
 TRANSACTIONS = 150  # beside reads
 CHANGES = 10  # after each of which the same statements are asked
 
-altered, needless = Shares(), Shares()
-pairs = 0
+
+class Results:
+    """What a module notes; another one with the same tests has its own, and may say what has no part in its shares."""
+
+    def __init__(self, excluded):
+        self.excluded = excluded
+        self.warm, self.altered, self.needless, self.pairs = Shares(), Shares(), Shares(), 0
+
+
+@pytest.fixture(scope="module")
+def results(request):
+    return Results(getattr(request.module, "excluded", lambda statement: None))
 
 
 class Warmed:
@@ -65,8 +75,11 @@ class Warmed:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("number", range(-(-PAIRS // (STATEMENTS * CHANGES))))
-def test_what_changed_was_invalidated(proxy, origin, database, direct, number):
-    global pairs
+def test_what_changed_was_invalidated(proxy, origin, database, direct, results, number):
+    play(proxy, origin, database, direct, results, number)
+
+
+def play(proxy, origin, database, direct, results: Results, number: int):
     apply(direct, Changes(SEED + number).fill())
     warmed = Warmed(SEED + number, proxy, origin, database, direct)
     changes = Changes(SEED + number, warmed.tables)
@@ -74,6 +87,9 @@ def test_what_changed_was_invalidated(proxy, origin, database, direct, number):
     try:
         for _ in range(CHANGES):
             hits = warmed.warm(readers)
+            for place, statement in enumerate(warmed.statements):
+                if not results.excluded(statement):
+                    results.warm.add([*statement.tags, "all statements"], place in hits)
             transaction = changes.transaction()
             apply(direct, transaction)
             pass_watermark(proxy, direct)
@@ -81,12 +97,12 @@ def test_what_changed_was_invalidated(proxy, origin, database, direct, number):
             for place in hits:
                 ours, is_hit = readers.ask(warmed.statements[place], warmed.forms[place])
                 warmed.check(place, ours, transaction)
-                pairs += 1
+                results.pairs += 1
                 tags = [*warmed.statements[place].tags, "all statements"]
                 is_altered = warmed.expected[place] != before[place]
-                altered.add(tags, is_altered)
+                results.altered.add(tags, is_altered)
                 if not is_altered:
-                    needless.add(tags, not is_hit)
+                    results.needless.add(tags, not is_hit)
     finally:
         readers.close()
         warmed.theirs.close()
@@ -132,8 +148,8 @@ def test_what_was_captured_beside_changes(proxy, origin, database, direct, numbe
 
 
 @pytest.mark.cached
-def test_figures():
+def test_figures(results):
     """How often a change altered the answer, and how often it did not and the answer was dropped all the same."""
-    print(f"\n{pairs} pairs; altered answers:\n{altered.table()}\ninvalidated though the answer is the same:\n"
-          f"{needless.table()}")
-    assert pairs > 0 and altered.share("all statements") > 0
+    print(f"\n{results.pairs} pairs; altered answers:\n{results.altered.table()}\n"
+          f"invalidated though the answer is the same:\n{results.needless.table()}")
+    assert results.pairs > 0 and results.altered.share("all statements") > 0

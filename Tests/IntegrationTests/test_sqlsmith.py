@@ -21,11 +21,11 @@ SEED = int(os.environ.get("PGCACHE_TEST_SEED", "1"))
 COUNT = int(os.environ.get("PGCACHE_SQLSMITH", "0"))
 BATCH = 500
 
-# They act on the server or on the session, which both sides share or must not.
+# They act on the server or on the session, which both sides share or must not; or are another each time.
 ACTING = re.compile(
     r"pg_(terminate|cancel|sleep|reload|rotate|switch|drop|create|replication|logical|advisory|try_adv|export|promote"
     r"|wal|backup|stop|start|notify|read|ls_|stat_reset|stat_clear|copy|log_|import|get_wal)|\blo_|\blo(read|write)"
-    r"|nextval|setval|set_config|_to_xml|cursor|brin_|gin_clean|binary_upgrade", re.IGNORECASE)
+    r"|gen_random_uuid|nextval|setval|set_config|_to_xml|cursor|brin_|gin_clean|binary_upgrade", re.IGNORECASE)
 OTHER_PLAN = "-c enable_hashjoin=off -c enable_hashagg=off -c enable_indexscan=off -c enable_sort=off"
 TIMEOUT = "-c statement_timeout=2000"
 
