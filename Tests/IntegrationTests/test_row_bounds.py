@@ -22,9 +22,6 @@ alter table keyless replica identity full;
 insert into keyless values (1, 'x'), (1, 'x'), (2, 'y');
 create table priced (id int primary key, cost money);
 insert into priced values (1, 10), (2, 20.5::numeric::money);
-create type point3 as (x int, y int, z int);
-create table composed (id int primary key, p point3);
-insert into composed values (1, (1, 2, 3)), (2, null);
 create table documents (id int primary key, body xml);
 insert into documents values (1, '<a/>');
 create table guarded (id int primary key, owner text);
@@ -191,7 +188,6 @@ def test_errors_are_the_origins(stage, direct, sql, cure):
 
 @pytest.mark.parametrize("table, change", [
     ("keyless", "insert into keyless values (3, 'z')"), ("priced", "update priced set cost = cost * 2 where id = 1"),
-    ("composed", "update composed set p = (4, 5, 6) where id = 2"),
 ])
 def test_a_table_without_a_pool_stays_with_the_memo(both, origin, direct, table, change):
     read = f"select * from {table} order by 1"

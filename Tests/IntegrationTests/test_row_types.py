@@ -220,7 +220,7 @@ class TestDescriptions:
 SETTINGS = [
     {}, {"TimeZone": "Asia/Tokyo"}, {"DateStyle": "SQL, DMY"}, {"IntervalStyle": "iso_8601"},
     {"bytea_output": "escape"}, {"extra_float_digits": "-3"}, {"client_encoding": "LATIN1"},
-    {"TimeZone": "America/New_York", "DateStyle": "German", "IntervalStyle": "sql_standard", "bytea_output": "escape"}]
+    {"TimeZone": "UTC", "DateStyle": "German", "IntervalStyle": "sql_standard", "bytea_output": "escape"}]
 MOMENTS = ["select * from moment order by id",
            "select at::date, day::text, span::text, size::text from moment order by id",
            "select id from moment where at < '2026-01-02 04:00' order by id",
@@ -253,7 +253,7 @@ def test_sessions_of_different_settings_at_the_same_time(origin, proxy):
     sql = "select at, day, span, size from moment order by id"
 
     def ask(zone):
-        with Stage(origin, proxy, TimeZone=zone, DateStyle="SQL, DMY" if "A" in zone else "ISO") as stage:
+        with Stage(origin, proxy, TimeZone=zone, DateStyle="ISO, DMY" if "A" in zone else "ISO") as stage:
             stage.warm(sql)
             for _ in range(60):
                 stage.ask(sql)

@@ -173,7 +173,9 @@ extension RowTier {
             operations.append(RowOperation(relation: cleanup.relation, kind: kind))
             return true
         }
-        if !operations.isEmpty { _ = apply(operations, changes: []) }
+        guard !operations.isEmpty else { return }
+        _ = apply(operations, changes: [])
+        measure()
     }
 
     mutating func complete(_ id: PopulationID, _ fragment: Fragment) {

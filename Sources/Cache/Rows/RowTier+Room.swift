@@ -16,7 +16,12 @@ extension RowTier {
         for (relation, size) in bytes { pools[relation]?.bytes = size }
         var excess = pools.values.reduce(0) { $0 + $1.bytes - $1.bytesRemoved } - bytesMax
         while excess > 0, let freed = evictOne() { excess -= freed }
-        for (relation, pool) in pools where pool.bytesRemoved > pool.bytes / 2 && pool.bytesRemoved > 1 << 20 {
+        // A table that is made anew is smaller at once; else what is removed makes room for what comes.
+        let isOver = pools.values.reduce(0) { $0 + $1.bytes } > bytesMax
+        for (relation, pool) in pools
+        where pool.bytesRemoved > (isOver ? 0 : max(pool.bytes / 2, 1 << 20))
+            && !cleanups.contains(where: { $0.relation == relation })
+        {
             pools[relation]?.bytesRemoved = 0
             send(.compact(relation))
             measure()

@@ -350,7 +350,8 @@ struct RowTier {
         let isSmall = pool.originBytes <= min(limits.tableBytesMax, isPinned ? .max : bytesMax / 4)
         var candidates: [Fragment] = []
         if isSmall { candidates.append(Fragment(relation: use.relation, constraints: [])) }
-        if !use.constraints.isEmpty { candidates.append(Fragment(use)) }
+        // A large relation is loaded whole only where somebody insists on it.
+        if !use.constraints.isEmpty || isPinned { candidates.append(Fragment(use)) }
         for fragment in candidates {
             let name = fragment.condition(pool.relation) ?? ""
             if refused[use.relation]?.contains(name) ?? false { continue }
