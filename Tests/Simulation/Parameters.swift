@@ -135,9 +135,10 @@ struct Parameters: Hashable {
         clients = random.within(4...10)
     }
 
-    /// In some of the worlds there are rows.
+    /// In some of the worlds there are rows; those in which [T3] shows best stay what they were.
     private mutating func drawRows(_ random: inout Random) {
-        hasRows = leaning == nil && random.chance(500)
+        let showsUnpublished = remembersUnpublished && decodingMicroseconds == 1 && settingsPerMille == 0
+        hasRows = leaning == nil && !showsUnpublished && random.chance(500)
         guard hasRows else { return }
         if random.chance(700) { leanOnRows(&random) }
         isMemoOff = random.chance(leaning == .rows ? 500 : 350)
