@@ -122,10 +122,10 @@ let package = Package(
             name: "ProtocolTests", dependencies: ["PGProtocol"], path: "Tests/ProtocolTests",
             swiftSettings: strict),
         .testTarget(
-            name: "CDCTests", dependencies: ["CDC", "PGProtocol"], path: "Tests/CDCTests",
+            name: "CDCTests", dependencies: ["CDC", "PGProtocol", "Loop"], path: "Tests/CDCTests",
             swiftSettings: strict),
         .testTarget(
-            name: "CacheTests", dependencies: ["Cache", "CDC", "PGProtocol"],
+            name: "CacheTests", dependencies: ["Cache", "CDC", "PGProtocol", "Loop"],
             path: "Tests/CacheTests", swiftSettings: withParser),
         .testTarget(
             name: "ShellTests", dependencies: ["Shell", "Loop", "PGProtocol", "CDC", "Cache"],

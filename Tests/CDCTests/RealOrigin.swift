@@ -1,4 +1,5 @@
 import Foundation
+import Loop
 
 /// A PostgreSQL of the test's own, in a temporary directory, reached over its Unix socket.
 final class RealOrigin {
@@ -13,7 +14,7 @@ final class RealOrigin {
         // Short, because a socket's path may not be long.
         directory = try Self.run("/usr/bin/env", ["mktemp", "-d", "/tmp/pgc.XXXXXX"])
             .trimmingCharacters(in: .whitespacesAndNewlines)
-        if Self.isRoot { _ = try Self.run("/bin/chown", ["postgres", directory]) }
+        if Syscalls.isRoot { _ = try Self.run("/bin/chown", ["postgres", directory]) }
         _ = try server(
             "initdb", ["-D", "\(directory)/data", "-A", "trust", "-U", "postgres", "--no-sync"])
         let settings = [
@@ -43,42 +44,23 @@ final class RealOrigin {
             program: "\(binaries)/psql", arguments: [target], options: options)
     }
 
-    private static var isRoot: Bool { NSUserName() == "root" }
-
-    /// PostgreSQL refuses to run as root.
     private func server(_ program: String, _ arguments: [String]) throws -> String {
-        let path = "\(binaries)/\(program)"
-        return Self.isRoot
-            ? try Self.run(
-                "/usr/bin/env", ["-C", "/", "runuser", "-u", "postgres", "--", path] + arguments)
-            : try Self.run(path, arguments)
+        // PostgreSQL refuses to run as root.
+        try Self.run("\(binaries)/\(program)", arguments, user: Syscalls.isRoot ? "postgres" : nil)
     }
 
-    /// Closes what a server that stays would inherit: Foundation waits for a descriptor that it hands down
-    /// to be closed, and takes that for the end of the process.
-    private static let closing =
-        "for f in /proc/$$/fd/*; do n=${f##*/}; [ $n -gt 2 ] && eval \"exec $n>&-\"; done; exec \"$@\""
-
     /// Output goes through a file, because a server that was started keeps it open.
-    private static func run(_ program: String, _ arguments: [String]) throws -> String {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/bin/bash")
-        process.arguments = ["-c", closing, "bash", program] + arguments
+    private static func run(_ program: String, _ arguments: [String], user: String? = nil) throws -> String {
         let path = NSTemporaryDirectory() + "pgc." + UUID().uuidString
-        _ = FileManager.default.createFile(atPath: path, contents: nil)
-        defer { try? FileManager.default.removeItem(atPath: path) }
-        guard let output = FileHandle(forWritingAtPath: path) else {
-            throw Failure(description: "no temporary file")
-        }
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = output
-        process.standardError = output
-        try process.run()
-        process.waitUntilExit()
-        let text = (try? String(contentsOfFile: path, encoding: .utf8)) ?? ""
-        guard process.terminationStatus == 0 else {
-            throw Failure(description: "\(program) \(arguments): \(text)")
-        }
+        defer { unlink(path) }
+        var plan = ChildProcess.Plan(path: program, arguments: arguments, user: user, directory: "/")
+        plan.output = .file(path)
+        plan.errors = .file(path)
+        // The thread that starts it may end before us, which is not meant.
+        plan.deathSignal = 0
+        let status = try ChildProcess.spawn(plan).waitForExit()
+        let text = try Syscalls.readText(path)
+        guard status == 0 else { throw Failure(description: "\(program) \(arguments): \(text)") }
         return text
     }
 }

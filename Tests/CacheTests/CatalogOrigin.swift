@@ -1,4 +1,5 @@
 import Foundation
+import Loop
 import Testing
 
 @testable import Cache
@@ -32,12 +33,18 @@ final class CatalogOrigin: Sendable {
             trap '' INT
             '\(Self.programs)/initdb' -D data -A trust -U postgres -E UTF8 --locale=C.UTF-8 >log 2>&1
             '\(Self.programs)/pg_ctl' -D data -w -l log start >>log 2>&1 \
-              -o "-k '\(directory)' -c listen_addresses= -c fsync=off -c wal_level=logical -c autovacuum=off -c jit=off"
+              -o "-k '\(directory)' -c listen_addresses= -c fsync=off -c wal_level=logical -c autovacuum=off -c jit=off \
+                  -c statement_timeout=2min"
             echo ready; cat >/dev/null
             '\(Self.programs)/pg_ctl' -D data -w -m immediate stop >/dev/null 2>&1
             cd /; rm -rf '\(directory)'
             """
-        Self.prepare(keeper, ["/bin/sh", "-c", script])
+        // PostgreSQL refuses to run as root.
+        let asOther = Syscalls.isRoot ? ["/usr/sbin/runuser", "-u", "postgres", "--"] : []
+        let words = asOther + ["/bin/sh", "-c", script]
+        keeper.executableURL = URL(fileURLWithPath: words[0])
+        keeper.arguments = Array(words.dropFirst())
+        keeper.currentDirectoryURL = URL(fileURLWithPath: "/")
         keeper.standardInput = lifeline
         keeper.standardOutput = output
         try keeper.run()
@@ -45,15 +52,6 @@ final class CatalogOrigin: Sendable {
         guard String(decoding: line, as: UTF8.self) == "ready\n" else {
             throw Failure(description: "PostgreSQL did not start in \(directory)")
         }
-    }
-
-    /// PostgreSQL refuses to run as root.
-    private static func prepare(_ process: Process, _ command: [String]) {
-        let asOther = getuid() == 0 ? ["/usr/sbin/runuser", "-u", "postgres", "--"] : []
-        let words = asOther + command
-        process.executableURL = URL(fileURLWithPath: words[0])
-        process.arguments = Array(words.dropFirst())
-        process.currentDirectoryURL = URL(fileURLWithPath: "/")
     }
 
     /// A database of its own, so that tests do not meet.
@@ -75,26 +73,24 @@ final class CatalogOrigin: Sendable {
         /// line feeds are read only in a single result.
         @discardableResult
         func run(_ text: String, isOneResult: Bool = false) throws -> [[String?]] {
-            let process = Process()
-            CatalogOrigin.prepare(
-                process,
-                [
-                    "\(CatalogOrigin.programs)/psql", "-XAtq", "-h", origin.directory, "-U", user, "-d", name,
+            // Through files: an end of a pipe that some other child has inherited would keep us waiting for that one.
+            let file = "\(origin.directory)/\(UUID().uuidString)"
+            defer { for end in [".in", ".out", ".err"] { unlink(file + end) } }
+            try Syscalls.writeFile(file + ".in", text, permissions: 0o644)
+            var plan = ChildProcess.Plan(
+                path: "\(CatalogOrigin.programs)/psql",
+                arguments: [
+                    "-XAtq", "-h", origin.directory, "-U", user, "-d", name,
                     "-F", CatalogOrigin.fieldEnd, "-R", CatalogOrigin.rowEnd,
-                    "-P", "null=\(CatalogOrigin.null)", "-v", "ON_ERROR_STOP=1", "-f", "-",
-                ])
-            let (input, output, errors) = (Pipe(), Pipe(), Pipe())
-            process.standardInput = input
-            process.standardOutput = output
-            process.standardError = errors
-            try process.run()
-            input.fileHandleForWriting.write(Data(text.utf8))
-            try input.fileHandleForWriting.close()
-            let answer = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-            let complaint = String(
-                decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-            process.waitUntilExit()
-            guard process.terminationStatus == 0 else { throw Failure(description: complaint) }
+                    "-P", "null=\(CatalogOrigin.null)", "-v", "ON_ERROR_STOP=1", "-f", file + ".in",
+                ], user: Syscalls.isRoot ? "postgres" : nil, directory: "/")
+            plan.output = .file(file + ".out")
+            plan.errors = .file(file + ".err")
+            // The thread that starts it may end before us, which is not meant.
+            plan.deathSignal = 0
+            let status = try ChildProcess.spawn(plan).waitForExit()
+            guard status == 0 else { throw Failure(description: try Syscalls.readText(file + ".err")) }
+            let answer = try Syscalls.readText(file + ".out")
             // psql ends each result with a newline, and separates its rows.
             let results =
                 isOneResult && answer.hasSuffix("\n") ? [answer.dropLast()] : answer.split(separator: "\n")
