@@ -238,6 +238,7 @@ extension CacheStore {
         membership.reconsider()
         knownSettings.forgetSteps()
         pinned.schemaChanged()
+        likeness.forgetZones()
         schemaEpoch &+= 1
         questions.schemaChanged()
         rightsKnown.removeAll()

@@ -332,6 +332,9 @@ extension CacheStore {
         poll = CatalogPoll()
         hasPolled = false
         catalogIsConnected = true
+        // It may be another server by now.
+        originDatabase = nil
+        likeness.forgetZones()
         // First, so that whatever changes while the rest is read differs from it at the next poll.
         pollDue()
         schemaChanged(builtInsToo: true)

@@ -26,8 +26,8 @@ extension Proxy {
     /// Makes the cache database once it is known what the origin is like; tells it what is wanted.
     func settleRows() {
         guard let rows = cacheDatabase else { return }
-        if !isCacheDatabaseStarted, !isStopping, let facts = store.originDatabase {
-            isCacheDatabaseStarted = true
+        if !isStopping, let facts = store.originDatabase, facts != cacheDatabaseFacts {
+            cacheDatabaseFacts = facts
             rows.start(like: facts)
         }
         while let command = store.nextRowCommand() { rows.perform(command) }
@@ -67,6 +67,7 @@ extension Proxy {
                 store.populationFailed(id, failure)
             case .readArrived(let entry, let bytes): withView(bytes) { store.readArrived(entry, $0) }
             case .readEnded(let entry): store.readEnded(entry)
+            case .readFailed(let entry): store.readFailed(entry)
             case .zoneDescribed(let zone, let digest): store.zoneDescribed(zone, digest)
             case .measured(let bytes): store.poolsMeasured(bytes)
             }

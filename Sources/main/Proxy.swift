@@ -39,7 +39,8 @@ public final class Proxy {
     var catalogLink = CatalogLink()
     /// Nil without a row tier.
     package var cacheDatabase: (any CacheDatabase)?
-    var isCacheDatabaseStarted = false
+    /// What the cache database was told to be like.
+    var cacheDatabaseFacts: DatabaseFacts?
     /// Why there is no cache database.
     var rowsTrouble: String?
     var admin: AdminServer?

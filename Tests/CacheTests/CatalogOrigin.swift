@@ -33,8 +33,8 @@ final class CatalogOrigin: Sendable {
             trap '' INT
             '\(Self.programs)/initdb' -D data -A trust -U postgres -E UTF8 --locale=C.UTF-8 >log 2>&1
             '\(Self.programs)/pg_ctl' -D data -w -l log start >>log 2>&1 \
-              -o "-k '\(directory)' -c listen_addresses= -c fsync=off -c wal_level=logical -c autovacuum=off -c jit=off \
-                  -c statement_timeout=2min"
+              -o "-k '\(directory)' -c listen_addresses= -c fsync=off -c wal_level=logical -c autovacuum=off \
+                  -c jit=off -c statement_timeout=2min"
             echo ready; cat >/dev/null
             '\(Self.programs)/pg_ctl' -D data -w -m immediate stop >/dev/null 2>&1
             cd /; rm -rf '\(directory)'

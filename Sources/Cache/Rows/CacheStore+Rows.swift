@@ -11,7 +11,7 @@ extension CacheStore {
 
     /// What an execution reads, if all of it is in the cache database, which would compute the same of it.
     private func usesForRead(_ execution: Execution) -> [BoundUse]? {
-        guard rows.hasRoomForRead, isServing, let query = execution.statement.pointee.query,
+        guard rows.hasRoomForRead, isServing, originDatabase != nil, let query = execution.statement.pointee.query,
             execution.statement.pointee.rowsRefusal != .always, execution.key.count == execution.tail.count,
             isPortable(query, profile: execution.statement.pointee.profile),
             execution.tail.count == 0 || !StatementParser.isTimeDependentText(execution.tail),
@@ -249,6 +249,12 @@ extension CacheStore {
         memo.makeServable(id)
         counters.rowAnswers += 1
         releaseFollowers(of: id)
+    }
+
+    /// There is no answer this time: whoever waits goes to the origin.
+    public func readFailed(_ entry: UInt64) {
+        _ = rows.readEnded(entry)
+        abandon(EntryID(packed: entry))
     }
 
     /// The cache database does not give what the origin would: it is not asked for this statement again.

@@ -55,6 +55,12 @@ struct Likeness {
         }
     }
 
+    /// The origin may have others by now.
+    mutating func forgetZones() {
+        zones.removeAll()
+        wantedZones.removeAll()
+    }
+
     mutating func takeWantedZone() -> String? { wantedZones.popLast() }
 
     /// One side has answered `DatabaseFacts.zoneQuestion`; nil where it cannot tell.

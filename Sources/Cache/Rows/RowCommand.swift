@@ -105,6 +105,8 @@ public struct PopulationPlan: Equatable, Sendable {
 
 public enum PopulationFailure: Equatable, Sendable {
     case tooLarge
+    /// All connections are in use.
+    case busy
     case failed(String)
 }
 

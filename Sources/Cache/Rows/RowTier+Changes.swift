@@ -82,7 +82,7 @@ extension RowTier {
             switch population.state {
             case .waiting, .merging: continue
             case .copying, .loaded:
-                guard population.touched.count + 2 <= Population.touchedMax else {
+                guard population.touched.count + population.amendmentCount + 2 <= Population.touchedMax else {
                     give(up: id)
                     continue
                 }

@@ -95,13 +95,21 @@ extension RowTier {
 
     mutating func populationFailed(_ id: PopulationID, _ failure: PopulationFailure) {
         guard let population = populations[id] else { return }
-        if failure == .tooLarge {
-            let relation = population.fragment.relation
+        let relation = population.fragment.relation
+        let name = pools[relation].flatMap { population.fragment.condition($0.relation) } ?? ""
+        // What fails again and again would cost the origin a query at each miss.
+        if failure == .tooLarge || failure != .busy && hasFailedOften(relation, name) {
             if refused[relation, default: []].count >= Self.refusedMax { refused[relation] = [] }
-            refused[relation, default: []].insert(
-                pools[relation].flatMap { population.fragment.condition($0.relation) } ?? "")
+            refused[relation, default: []].insert(name)
         }
         give(up: id)
+    }
+
+    private mutating func hasFailedOften(_ relation: OID, _ name: String) -> Bool {
+        if failures.count >= Self.missesMax { failures.removeAll(keepingCapacity: true) }
+        let key = "\(relation.value) \(name)"
+        failures[key, default: 0] += 1
+        return failures[key, default: 0] >= Self.failuresMax
     }
 
     /// The population leads to nothing. Rows that changes have brought meanwhile stay, and are kept up to date.

@@ -38,6 +38,8 @@ struct RowTier {
         /// Keys that changes have touched since it was sent. Nil: the pool has what has become of the row. Else the
         /// values that changed; the others, TOASTed ones that nobody touched, are in the copy.
         var touched: [[[UInt8]]: [RowImage]?] = [:]
+        /// Images in there, since it was sent.
+        var amendmentCount = 0
 
         enum State: Equatable {
             case waiting
@@ -46,12 +48,13 @@ struct RowTier {
             case loaded(UInt64)
             case merging(UInt64)
         }
-        /// More changed keys than this, and the population is begun anew some time.
+        /// More changed keys and images than this, and the population is begun anew some time.
         static let touchedMax = 100_000
 
         /// The pool has the row, if it has it, with the change; the copy shall have it, too.
         /// - Returns: false where the copy's row is of no use any more: only the pool can have it.
         mutating func amend(_ amendment: RowAmendment) -> Bool {
+            amendmentCount += 1
             switch touched[amendment.key] {
             case .some(nil): return false
             case .some(let rows?): touched[amendment.key] = rows + [amendment.row]
@@ -117,6 +120,9 @@ struct RowTier {
     /// How often a fragment that is not there would have been of use.
     var misses: [String: Int] = [:]
     static let missesMax = 10_000
+    /// How often a fragment could not be loaded.
+    var failures: [String: Int] = [:]
+    static let failuresMax = 5
     /// Relations whose schema should be asked for.
     var wantedSchemas: [OID] = []
     var counters = RowCounters()
@@ -192,6 +198,7 @@ struct RowTier {
         firstCommand = 0
         refused.removeAll()
         misses.removeAll()
+        failures.removeAll()
         wantedSchemas.removeAll()
     }
 
@@ -239,7 +246,6 @@ struct RowTier {
         pools[relation] = pool
         createViews()
     }
-
 
     mutating func poolInherits(_ child: OID, parent: OID) {
         guard pools[child] != nil else { return }

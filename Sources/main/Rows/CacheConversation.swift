@@ -20,6 +20,12 @@ struct CacheConversation<Request> {
 
     mutating func sent(_ request: Request) { requests.append(request) }
 
+    /// Those behind the oldest, in their order.
+    mutating func changeLater(_ change: (inout Request) -> Void) {
+        guard !isEmpty else { return }
+        for index in (first + 1)..<requests.count { change(&requests[index]) }
+    }
+
     /// The oldest request has been answered.
     mutating func ended() -> Request? {
         guard first < requests.count else { return nil }

@@ -6,7 +6,8 @@ import PGProtocol
 ///
 /// An interface, because a simulator replaces it with a model. The real one is `PostgresCacheDatabase`.
 package protocol CacheDatabase: AnyObject {
-    /// What has to be known of the origin first: `.ready` follows some time, again after each `.lost`.
+    /// What has to be known of the origin first: `.ready` follows some time, again after each `.lost`. Another origin
+    /// than before ends what is there.
     func start(like origin: DatabaseFacts)
     /// Between `.ready` and `.lost` only.
     func perform(_ command: RowCommand)
@@ -38,6 +39,8 @@ package enum CacheDatabaseEvent {
     /// Whole messages of a read's answer.
     case readArrived(UInt64, [UInt8])
     case readEnded(UInt64)
+    /// There is no answer this time.
+    case readFailed(UInt64)
     /// The answer to `DatabaseFacts.zoneQuestion`; nil where it cannot tell.
     case zoneDescribed(String, String?)
     /// Bytes on disk, by relation.

@@ -5,7 +5,8 @@ import PGProtocol
 /// One connection on which statements are executed in the cache database, many at a time (manual, 55.2.4).
 ///
 /// A statement is prepared at its first execution, under a name of ours. Settings are those of the profile that asked
-/// last; they are changed in the same transaction as the statement that needs them, so an error undoes both.
+/// last; they are changed in the same transaction as the statement that needs them, so an error undoes both, and what
+/// was sent behind it in good faith is executed under others: its answers do not count.
 ///
 /// Owner: the cache database. Bounds: `statementsMax` prepared statements.
 final class CacheReader {
@@ -13,14 +14,19 @@ final class CacheReader {
         /// Whole messages of an answer.
         case arrived(UInt64, [UInt8])
         case ended(UInt64)
+        /// There is no answer this time.
+        case failed(UInt64)
         case lost(String)
     }
-    private struct Request {
+    struct Request {
         var entry: UInt64
-        var statement: UInt64
-        var prepares: Bool
-        /// The answer to set_config comes first.
-        var setsProfile: Bool
+        var statement = UInt64.max
+        var prepares = false
+        /// It begins with set_config, whose answer comes first.
+        var setsProfile = false
+        var isSet = false
+        /// What it is answered is of no use.
+        var isSpoiled = false
     }
 
     static let statementsMax = 500
@@ -31,6 +37,8 @@ final class CacheReader {
     private var conversation = CacheConversation<Request>()
     private var names: [UInt64: String] = [:]
     private var lastName = 0
+    /// Prepared in vain: closed with the next statement that is sent.
+    private var goneNames: [String] = []
     private var events: [Event] = []
 
     init(_ link: CacheLink) { self.link = link }
@@ -42,6 +50,7 @@ final class CacheReader {
         link.close()
         conversation.removeAll()
         names.removeAll()
+        goneNames.removeAll()
         events.removeAll()
         profile = nil
     }
@@ -53,26 +62,35 @@ final class CacheReader {
         _ read: RowRead, parseBody: (UInt64) -> [UInt8]?,
         settings: (UInt32) -> [(name: String, value: String)]
     ) -> Bool {
+        let known = names[read.statement]
+        var request = Request(entry: read.entry, statement: read.statement, prepares: known == nil)
+        let body = known == nil ? parseBody(read.statement) : []
+        guard let body else { return false }
+        if known == nil, names.count >= Self.statementsMax {
+            // All of them: which are of use any more is not known here.
+            goneNames += names.values
+            names.removeAll()
+        }
         var writer = ByteWriter()
-        var request = Request(entry: read.entry, statement: read.statement, prepares: false, setsProfile: false)
-        if names.count >= Self.statementsMax, names[read.statement] == nil { deallocate(&writer) }
+        for name in goneNames {
+            writer.message(FrontendType.close) { message in
+                message.uint8(UInt8(ascii: "S"))
+                message.cString(name)
+            }
+        }
+        goneNames.removeAll()
         if profile != read.profile {
             CacheSQL.run(CacheSQL.setting(settings(read.profile)), &writer)
             request.setsProfile = true
         }
-        let name: String
-        if let known = names[read.statement] {
-            name = known
-        } else {
-            guard let body = parseBody(read.statement) else { return false }
-            lastName += 1
-            name = "s\(lastName)"
+        if known == nil { lastName += 1 }
+        let name = known ?? "s\(lastName)"
+        names[read.statement] = name
+        if request.prepares {
             writer.message(FrontendType.parse) { message in
                 message.cString(name)
                 message.append(body)
             }
-            request.prepares = true
-            names[read.statement] = name
         }
         writer.message(FrontendType.bind) { message in
             message.cString("")
@@ -94,17 +112,6 @@ final class CacheReader {
         return true
     }
 
-    /// All of them: which are of use any more is not known here.
-    private func deallocate(_ writer: inout ByteWriter) {
-        for name in names.values {
-            writer.message(FrontendType.close) { message in
-                message.uint8(UInt8(ascii: "S"))
-                message.cString(name)
-            }
-        }
-        names.removeAll()
-    }
-
     func advance(_ completion: Completion) {
         link.advance(completion)
         while let event = link.nextEvent() {
@@ -115,7 +122,9 @@ final class CacheReader {
                 for reply in CacheReply.all(bytes) {
                     switch reply {
                     case .messages(let messages): arrived(messages)
-                    case .ended: if let request = conversation.ended() { events.append(.ended(request.entry)) }
+                    case .ended:
+                        guard let request = conversation.ended() else { continue }
+                        events.append(request.isSpoiled ? .failed(request.entry) : .ended(request.entry))
                     }
                 }
             }
@@ -131,18 +140,36 @@ final class CacheReader {
             let total = CacheMessage.length(messages, at: position)
             guard total >= 5, total <= messages.endIndex - position else { break }
             if type == BackendType.errorResponse {
-                // What was sent behind it may be under other settings than it was meant to be: none of it counts.
-                profile = nil
-                if request.prepares { names[request.statement] = nil }
+                forgetName(preparedBy: request)
+                if request.setsProfile { settingsAreUndone() }
+                let message = CacheMessage(type: type, body: messages[(position + 5)..<(position + total)])
+                if Self.isPassing(message.error.state) { request.isSpoiled = true }
             }
-            if request.setsProfile, type != BackendType.errorResponse {
-                if type == BackendType.commandComplete { request.setsProfile = false }
+            if request.setsProfile, !request.isSet, type != BackendType.errorResponse {
+                if type == BackendType.commandComplete { request.isSet = true }
             } else if type != BackendType.closeComplete {
                 own.append(contentsOf: messages[position..<(position + total)])
             }
             position += total
         }
         conversation.current = request
-        if !own.isEmpty { events.append(.arrived(request.entry, own)) }
+        if !own.isEmpty, !request.isSpoiled { events.append(.arrived(request.entry, own)) }
     }
+
+    /// The settings that the oldest request has made are undone: those behind it are executed, and were prepared, under
+    /// others. What makes its own is spared by nothing: it may execute what one of them has prepared.
+    private func settingsAreUndone() {
+        profile = nil
+        conversation.changeLater { request in
+            request.isSpoiled = true
+            forgetName(preparedBy: request)
+        }
+    }
+
+    private func forgetName(preparedBy request: Request) {
+        if request.prepares, let name = names.removeValue(forKey: request.statement) { goneNames.append(name) }
+    }
+
+    /// Whether another execution may fare better (manual, Appendix A): conflicts, resources, an operator's doing.
+    static func isPassing(_ state: String) -> Bool { ["40", "53", "55", "57", "58"].contains(state.prefix(2)) }
 }

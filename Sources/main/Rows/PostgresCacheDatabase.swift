@@ -43,7 +43,13 @@ package final class PostgresCacheDatabase: CacheDatabase {
     /// Connections for reads.
     static let readersCount = 4
     private static let databaseName = "pgcache"
+    /// Changes that the cache database has not taken; with more it is begun anew.
+    private static let unsentBytesMax = 128 << 20
     private static let retryNanoseconds: UInt64 = 200_000_000
+    private static let retryNanosecondsMax: UInt64 = 30_000_000_000
+    /// How long the next loss is waited out: longer each time, until it has been ready for as long.
+    private var patienceNanoseconds = PostgresCacheDatabase.retryNanoseconds
+    private var readySinceNanoseconds: UInt64 = 0
 
     private let reactor: Reactor
     private let cluster: any CacheCluster
@@ -114,7 +120,9 @@ package final class PostgresCacheDatabase: CacheDatabase {
     // MARK: - Life
 
     package func start(like origin: DatabaseFacts) {
+        let isOther = self.origin != nil && self.origin != origin
         self.origin = origin
+        if isOther { lose("the origin is another one") }
         cluster.start(ClusterPlan(majorVersion: origin.serverVersion / 10_000, encoding: origin.encoding))
     }
 
@@ -144,9 +152,15 @@ package final class PostgresCacheDatabase: CacheDatabase {
     /// Some connection is gone, or an answer makes no sense: all of it is begun anew.
     private func lose(_ reason: String) {
         guard state != .down else { return }
+        let wasReady = state == .ready
         closeAll()
         events.append(.lost(reason))
-        if timer == nil { timer = reactor.startTimer(nanoseconds: Self.retryNanoseconds, tag: timerTag) }
+        guard timer == nil else { return }
+        if wasReady, reactor.nowNanoseconds &- readySinceNanoseconds > patienceNanoseconds {
+            patienceNanoseconds = Self.retryNanoseconds
+        }
+        timer = reactor.startTimer(nanoseconds: patienceNanoseconds, tag: timerTag)
+        patienceNanoseconds = min(patienceNanoseconds * 2, Self.retryNanosecondsMax)
     }
 
     package func advance(_ completion: Completion) {
@@ -257,6 +271,7 @@ package final class PostgresCacheDatabase: CacheDatabase {
         let alikeness = origin.alikeness(of: facts)
         guard alikeness.allowsPools else { return lose("it is of another version or encoding than the origin") }
         state = .ready
+        readySinceNanoseconds = reactor.nowNanoseconds
         for reader in readers { reader.link.connect(parameters(endpoint, "pgcache read")) }
         for worker in workers { worker.start(parameters(endpoint, "pgcache populate")) }
         events.append(.ready(alikeness))
@@ -279,7 +294,7 @@ package final class PostgresCacheDatabase: CacheDatabase {
         case .apply(let batch): apply(batch)
         case .populate(let plan):
             guard let sql = tables[plan.relation], let worker = workers.first(where: { $0.isIdle }) else {
-                events.append(.populationFailed(plan.id, .failed("no worker is free")))
+                events.append(.populationFailed(plan.id, .busy))
                 return
             }
             worker.begin(plan, sql)
@@ -317,6 +332,7 @@ package final class PostgresCacheDatabase: CacheDatabase {
         }
         CacheSQL.sync(&writer)
         send(.apply(batch.sequence, updates: updates), writer.bytes)
+        if applier.unsentBytes > Self.unsentBytesMax { lose("it does not keep up with the changes") }
     }
 
     private func read(_ read: RowRead) {
@@ -327,11 +343,11 @@ package final class PostgresCacheDatabase: CacheDatabase {
                 ($0.count, $0.profile == read.profile ? 0 : 1) < ($1.count, $1.profile == read.profile ? 0 : 1)
             })
         else {
-            events.append(.readEnded(read.entry))
+            events.append(.readFailed(read.entry))
             return
         }
         let isSent = reader.send(read, parseBody: parseBody, settings: profileSettings)
-        if !isSent { events.append(.readEnded(read.entry)) }
+        if !isSent { events.append(.readFailed(read.entry)) }
     }
 
     // MARK: - Answers
@@ -420,7 +436,8 @@ package final class PostgresCacheDatabase: CacheDatabase {
                     bytes[relation] = size
                 }
             }
-            if failure == nil { events.append(.measured(bytes)) }
+            // Without an answer sizes stay as they were; somebody waits for one.
+            events.append(.measured(bytes))
         }
     }
 
@@ -428,6 +445,7 @@ package final class PostgresCacheDatabase: CacheDatabase {
         switch event {
         case .arrived(let entry, let bytes): events.append(.readArrived(entry, bytes))
         case .ended(let entry): events.append(.readEnded(entry))
+        case .failed(let entry): events.append(.readFailed(entry))
         case .lost(let reason): lose(reason)
         }
     }
