@@ -72,6 +72,8 @@ final class EmbeddedPostgres: CacheCluster {
     private var timer: TimerID?
     private var events: [ClusterEvent] = []
     private var hasCleaned = false
+    /// Programs that remove folders; they are not waited for, and may go on after us.
+    private(set) var cleanersCount = 0
     /// When the server was started, and when it was ready.
     private var sinceNanoseconds: UInt64 = 0
     /// How long to wait after the next failure, and after the next end.
@@ -128,6 +130,7 @@ final class EmbeddedPostgres: CacheCluster {
         case tag + 2:
             link.advance(completion)
             while let event = link.nextEvent() { probed(event) }
+        case tag + 3: cleanersCount -= 1
         default: break
         }
     }
@@ -400,9 +403,10 @@ final class EmbeddedPostgres: CacheCluster {
         cleaner.errors = .discarded
         cleaner.hasOwnGroup = true
         cleaner.deathSignal = 0
-        if let child = try? ChildProcess.spawn(cleaner) {
-            try? reactor.watchChild(child.processID, tag: tag + 3)
-        }
+        do throws(SystemError) {
+            try reactor.watchChild(try ChildProcess.spawn(cleaner).processID, tag: tag + 3)
+            cleanersCount += 1
+        } catch { return }
     }
 
     private func startTimer(_ nanoseconds: UInt64) {
