@@ -46,6 +46,8 @@ public enum Mutation: String, CaseIterable, Sendable {
     case rowsAheadOfOrigin = "rows-ahead-of-origin"
     case fragmentCoversWiderUse = "fragment-covers-wider-use"
     case onlyFirstUseCovered = "only-first-use-covered"
+    case linkAcrossOuterJoin = "link-across-outer-join"
+    case newKeyForgotten = "new-key-forgotten"
     case toastMissingIgnored = "toast-missing-ignored"
     case cleanupUnderRead = "cleanup-under-read"
     case absenceForgotten = "absence-forgotten"

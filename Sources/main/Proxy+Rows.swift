@@ -68,6 +68,7 @@ extension Proxy {
             case .readArrived(let entry, let bytes): withView(bytes) { store.readArrived(entry, $0) }
             case .readEnded(let entry): store.readEnded(entry)
             case .readFailed(let entry): store.readFailed(entry)
+            case .keysListed(let number, let keys): store.keysListed(number, keys)
             case .zoneDescribed(let zone, let digest): store.zoneDescribed(zone, digest)
             case .measured(let bytes): store.poolsMeasured(bytes)
             }

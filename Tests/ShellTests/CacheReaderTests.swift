@@ -66,8 +66,8 @@ struct CacheReaderTests {
     }
 
     @Test func whatMayPassIsTold() {
-        for state in ["40001", "53200", "55P03", "57014", "58030"] { #expect(CacheReader.isPassing(state)) }
-        for state in ["22012", "42501", "", "5", "XX000"] { #expect(!CacheReader.isPassing(state)) }
+        for state in ["40001", "53200", "55P03", "57P01", "58030"] { #expect(CacheReader.isPassing(state)) }
+        for state in ["22012", "42501", "57014", "", "5", "XX000"] { #expect(!CacheReader.isPassing(state)) }
     }
 }
 

@@ -129,6 +129,17 @@ struct CacheTables {
 
     // MARK: - Reading
 
+    /// What a column has, each value once; nil where there are too many.
+    func values(_ keys: KeyList) -> [[UInt8]]? {
+        guard let pool = pools[keys.relation], let place = pool.columns.firstIndex(where: { $0.name == keys.column })
+        else { return nil }
+        let condition = keys.condition.map { CacheCondition($0, pool.columns) }
+        let found = Set(
+            pool.rows.values.lazy.filter { condition?.isTrue($0) ?? true }
+                .compactMap { Wire.bytes($0[place], pool.columns[place].type, isBinary: false) })
+        return found.count > keys.countMax ? nil : found.sorted { $0.lexicographicallyPrecedes($1) }
+    }
+
     /// Nil where a table is not there.
     func answer(_ select: Select, _ parameters: [Datum]) -> Answer? {
         guard let all = rows(of: select.table) else { return nil }

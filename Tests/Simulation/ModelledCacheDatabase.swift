@@ -27,6 +27,7 @@ final class ModelledCacheDatabase: CacheDatabase {
         case create(PoolTable)
         case apply(RowBatch)
         case drop(PopulationID)
+        case list(KeyList)
         case measure
         case zone(String)
     }
@@ -108,6 +109,7 @@ final class ModelledCacheDatabase: CacheDatabase {
             note("apply \(batch.sequence): \(batch.operations.map { Self.text($0) }.joined(separator: "; "))")
             toApplier?.send([.apply(batch)])
         case .populate(let plan): populate(plan)
+        case .list(let keys): toApplier?.send([.list(keys)])
         case .forget(let id): forget(id)
         case .read(let read): self.read(read)
         case .measure: toApplier?.send([.measure])
@@ -268,6 +270,10 @@ final class ModelledCacheDatabase: CacheDatabase {
                 preconditionFailure("a batch that cannot be applied: \(batch)")
             }
         case .drop(let id): tables.staged[id] = nil
+        case .list(let keys):
+            let found = tables.values(keys)
+            note("lists \(keys.column) \(keys.condition ?? ""): \(found?.count ?? -1)")
+            fromApplier?.send([.keysListed(keys.number, found)])
         case .zone(let zone): fromApplier?.send([.zoneDescribed(zone, CatalogAnswers.digest(ofZone: zone))])
         case .measure:
             fromApplier?.send([.measured(tables.pools.mapValues { 8192 + $0.rows.count * 64 })])

@@ -149,6 +149,18 @@ struct ConstraintReader {
         return Array(known[given...])
     }
 
+    /// Columns of which one must have, in a row that matters, a value that the other has in a row that matters: an
+    /// equality constrains the places that it would constrain if the other side were a constant.
+    func links() -> [(of: Place, with: Place)] {
+        equals().flatMap { equality in
+            [(equality.left, equality.right), (equality.right, equality.left)].filter { place, partner in
+                place.source != partner.source
+                    && (applies(Bound(scope: equality.scope, place: place, test: .isNotNull))
+                        || Mutation.linkAcrossOuterJoin.isOn)
+            }.map { (of: $0, with: $1) }
+        }
+    }
+
     private func equals() -> [Equal] {
         func equal(_ scope: ParsedSelect.Scope, _ left: Place?, _ right: Place?) -> Equal? {
             guard let left, let right, left != right, let first = resolver.names.column(at: left),

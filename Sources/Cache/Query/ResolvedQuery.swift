@@ -7,6 +7,8 @@ import PGProtocol
 /// through that use [I1]. Fewer constraints are always safe.
 public final class ResolvedQuery: Sendable {
     public let uses: [RelationUse]
+    /// Which of them are joined in a way that says which rows can matter.
+    public let links: [JoinLink]
     /// The functions on which a role needs EXECUTE, and USAGE on their schemas [P1].
     public let functions: [OID]
     /// The relations that somebody needs SELECT on, and USAGE on their schemas [P1]. Not the same as `uses`: a view
@@ -36,8 +38,10 @@ public final class ResolvedQuery: Sendable {
     public init(
         uses: [RelationUse], functions: [OID], isRowForRow: Bool, parameterCount: Int,
         columns: Set<ColumnName> = [], rights: [RightsNeed]? = nil, classes: SettingClasses = [.all, .custom],
-        callsBodies: Bool = false, ordersText: Bool = true, namesCollation: Bool = false, isPointRead: Bool = false
+        callsBodies: Bool = false, ordersText: Bool = true, namesCollation: Bool = false, isPointRead: Bool = false,
+        links: [JoinLink] = []
     ) {
+        self.links = links
         self.namesCollation = namesCollation
         self.ordersText = ordersText
         self.callsBodies = callsBodies
@@ -97,6 +101,17 @@ public struct RelationUse: Equatable, Sendable {
         self.constraints = constraints
         self.reads = reads
     }
+}
+
+/// A row of one use matters only if its value in a column is one that a row which matters to another use, the partner,
+/// has in a column of that.
+public struct JoinLink: Equatable, Sendable {
+    /// Positions in `ResolvedQuery.uses`.
+    public var use: Int
+    public var partner: Int
+    /// Positions in `Relation.columns`; both are of one type whose values are compared as they are.
+    public var column: Int
+    public var partnerColumn: Int
 }
 
 /// What the values of one column must be for a row to matter.

@@ -184,17 +184,25 @@ struct SelectResolver {
         let constraints = reader.constraints()
         let conjunctions = reader.conjunctions(constraints)
         var uses: [RelationUse] = []
+        // Of sources that are one use each, by source.
+        var single: [Int: Int] = [:]
         for (source, relation) in relations.enumerated() {
             guard let relation, relation.view == nil else { continue }
+            let before = uses.count
             let isMany = conjunctions[source].count * (relation.descendants.count + 1) > Self.alternativesMax
             for conjunction in isMany ? [constraints[source]] : conjunctions[source] {
                 let own = RelationUse(
                     relation: relation.oid, constraints: conjunction, reads: reads(source, relation, conjunction))
                 uses += Descendants.uses(of: relation, isOnly: select.sources[source].isOnly, own)
             }
+            if uses.count == before + 1, relation.descendants.isEmpty { single[source] = before }
             guard uses.count <= Self.usesMax else { return .failure(.tooDeep) }
         }
         if uses.isEmpty { return .failure(.noRelation) }
+        let links = reader.links().compactMap { place, partner -> JoinLink? in
+            guard let use = single[place.source], let other = single[partner.source] else { return nil }
+            return JoinLink(use: use, partner: other, column: place.column, partnerColumn: partner.column)
+        }
         let level = select.levels[0]
         let isOne = select.levels.count == 1 && select.sources.count == 1
             && uses.allSatisfy { $0.relation == relations[0]?.oid }
@@ -204,7 +212,7 @@ struct SelectResolver {
                 uses: uses, functions: functions, isRowForRow: isRowForRow, parameterCount: select.parameterCount,
                 columns: columns(of: 0), rights: rights(), classes: allClasses(), ordersText: ordersText,
                 namesCollation: select.namesCollation,
-                isPointRead: isRowForRow && isByKeyAlone(uses)))
+                isPointRead: isRowForRow && isByKeyAlone(uses), links: links))
     }
 
     /// The only condition is that each column of the primary key is a value.

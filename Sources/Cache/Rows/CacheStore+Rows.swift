@@ -10,7 +10,7 @@ extension CacheStore {
     func mayReadRows(_ execution: Execution) -> Bool { usesForRead(execution) != nil }
 
     /// What an execution reads, if all of it is in the cache database, which would compute the same of it.
-    private func usesForRead(_ execution: Execution) -> [BoundUse]? {
+    private func usesForRead(_ execution: Execution) -> (uses: [BoundUse], links: [JoinLink])? {
         guard rows.hasRoomForRead, isServing, originDatabase != nil, let query = execution.statement.pointee.query,
             execution.statement.pointee.rowsRefusal != .always, execution.key.count == execution.tail.count,
             isPortable(query, profile: execution.statement.pointee.profile),
@@ -19,20 +19,20 @@ extension CacheStore {
             execution.statement.pointee.rowsRefusal != .binary || !(binding.tail?.asksForBinary ?? false)
         else { return nil }
         let uses = binding.bind(query)
-        guard rows.covers(uses, named: named(query)) else { return nil }
+        guard rows.covers(uses, query.links, named: named(query)) else { return nil }
         // It would show what the origin does not show to anybody yet [T2].
         guard !visibility.matches(uses) || Mutation.rowsAheadOfOrigin.isOn else {
             isVisibilityUrgent = true
             return nil
         }
-        return uses
+        return (uses, query.links)
     }
 
     /// Begins to read an execution's answer in the cache database; nil where the origin has to be asked.
     ///
     /// The entry is found by whoever asks for the same meanwhile, like one whose answer the origin is giving.
     func beginRead(_ execution: Execution) -> EntryID? {
-        guard let uses = usesForRead(execution),
+        guard let (uses, links) = usesForRead(execution),
             let id = memo.beginCapture(
                 statement: execution.statement.pointee.id, tail: execution.key,
                 hash: memo.hash(execution.statement, tail: execution.key), uses: uses)
@@ -43,7 +43,7 @@ extension CacheStore {
                 entry: id.packed, statement: execution.statement.pointee.id.packed,
                 bindTail: execution.tail.count == 0 ? [0, 0, 0, 0, 0, 0] : execution.tail.bytes,
                 profile: execution.statement.pointee.profile),
-            uses: uses)
+            uses: uses, links)
         counters.rowReads += 1
         if rows.isSubsumed(uses) { counters.subsumptions += 1 }
         return id
@@ -52,7 +52,7 @@ extension CacheStore {
     /// The origin has to answer: next time the rows may be here.
     func wantRows(_ query: ResolvedQuery, _ uses: [BoundUse], profile: UInt32) {
         guard rows.isReady, isPortable(query, profile: profile) else { return }
-        rows.want(uses, named: named(query), { catalog.relation($0) })
+        rows.want(uses, query.links, named: named(query), { catalog.relation($0) })
     }
 
     /// Whether the cache database would compute the same bytes.
@@ -167,6 +167,9 @@ extension CacheStore {
         let beat = beats.next
         if rows.populationLoaded(id, bytes: bytes, nextBeat: beat) { beats.want(beat) }
     }
+
+    /// - Parameter keys: as text; nil where there are too many, or none could be read.
+    public func keysListed(_ number: UInt64, _ keys: [[UInt8]]?) { rows.keysListed(number, keys) }
 
     public func populationFailed(_ id: PopulationID, _ failure: PopulationFailure) {
         rows.populationFailed(id, failure)

@@ -11,10 +11,17 @@ struct Fragment: Equatable, Sendable {
     let relation: OID
     /// All of different columns, or of one column where they say different things.
     let constraints: [BoundConstraint]
+    /// Of constraints that name many values, these; in the order of the constraints.
+    fileprivate let sets: [Set<Value>?]
+    private static let setCountMin = 32
 
     init(relation: OID, constraints: [BoundConstraint]) {
         self.relation = relation
         self.constraints = constraints
+        sets = constraints.map { constraint in
+            guard case .among(let values) = constraint.test, values.count >= Self.setCountMin else { return nil }
+            return Set(values)
+        }
     }
 
     init(_ use: BoundUse) { self.init(relation: use.relation, constraints: use.constraints) }
@@ -28,12 +35,35 @@ struct Fragment: Equatable, Sendable {
         if Mutation.fragmentCoversWiderUse.isOn {
             return use.constraints.allSatisfy { said in constraints.contains { $0.implies(said) } }
         }
-        return constraints.allSatisfy { wanted in use.constraints.contains { $0.implies(wanted) } }
+        return zip(constraints, sets).allSatisfy { wanted, set in
+            use.constraints.contains { said in
+                guard let set, said.column == wanted.column, case .among(let values) = said.test else {
+                    return said.implies(wanted)
+                }
+                return values.allSatisfy { set.contains($0) }
+            }
+        }
     }
 
     /// Whether the row belongs to it; what is not known may be anything [I3]. A row too many in a pool is kept up to
     /// date like the others, and is harmless.
-    func mayMatch(_ row: RowValues) -> Bool { use.mayMatch(row) }
+    func mayMatch(_ row: RowValues) -> Bool {
+        zip(constraints, sets).allSatisfy { constraint, set in
+            guard let set, case .value(let value) = row[constraint.column] else {
+                return constraint.mayHold(row[constraint.column])
+            }
+            return set.contains(value)
+        }
+    }
+}
+
+extension Fragment {
+    /// Whether every row with this value in that column belongs to it.
+    func hasAll(_ key: Value, of column: Int) -> Bool {
+        zip(constraints, sets).allSatisfy { constraint, set in
+            constraint.column == column && (set?.contains(key) ?? constraint.mayHold(.value(key)))
+        }
+    }
 }
 
 extension BoundConstraint {

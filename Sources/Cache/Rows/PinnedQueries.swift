@@ -77,8 +77,8 @@ extension CacheStore {
         guard isFollowed else { return }
         let uses = OperandBinding(isEncodingShared: true).bind(query)
         item.refusal = rows.refusal(of: uses)
-        if item.refusal == nil, !rows.covers(uses, named: named(query)) {
-            rows.want(uses, named: named(query), { catalog.relation($0) }, isPinned: true)
+        if item.refusal == nil, !rows.covers(uses, query.links, named: named(query)) {
+            rows.want(uses, query.links, named: named(query), { catalog.relation($0) }, isPinned: true)
         }
     }
 
@@ -89,7 +89,7 @@ extension CacheStore {
         for item in pinned.items where item.refusal == nil {
             guard let query = item.query else { return "pinned: \(item.text)" }
             let uses = OperandBinding(isEncodingShared: true).bind(query)
-            if !rows.mayCover(uses, named: named(query)) { return "pinned: \(item.text)" }
+            if !rows.mayCover(uses, query.links, named: named(query)) { return "pinned: \(item.text)" }
         }
         return nil
     }

@@ -31,6 +31,8 @@ struct RelationPool {
         var isRecent = true
         /// Stays, whatever it takes.
         var isPinned = false
+        /// Holds keys that dependent fragments wanted.
+        var isOfKeys = false
         /// That were copied for it.
         var bytes = 0
 
@@ -48,6 +50,9 @@ struct RelationPool {
     var tableOID = OID(0)
     var columnTypes: [OID] = []
     var fragments: [Loaded] = []
+    var dependents: [DependentFragment] = []
+    /// Of other relations, on this one's fragments; or there were some.
+    var hasDependents = false
     /// By its columns: where the stream's images have them, under the shape that it was made for.
     private var positions: [Int] = []
     private var shape: RelationShape?

@@ -14,6 +14,8 @@ public enum RowCommand: Equatable, Sendable {
     case apply(RowBatch)
     /// Copy rows of the origin aside, in the state of one moment after this: `populationLoaded` or `populationFailed`.
     case populate(PopulationPlan)
+    /// Tell which values a column has: `keysListed`.
+    case list(KeyList)
     /// What was copied is of no use any more.
     case forget(PopulationID)
     /// Execute a statement: `readArrived`, then `readEnded`.
@@ -101,6 +103,17 @@ public struct PopulationPlan: Equatable, Sendable {
     public var condition: String?
     /// Of what the origin sends; more fails with `.tooLarge`.
     public var bytesMax: Int
+}
+
+/// Which values to list: those of one column in the rows of a relation's table that satisfy a condition.
+public struct KeyList: Equatable, Sendable {
+    public var number: UInt64
+    public var relation: OID
+    public var column: String
+    /// SQL; nil for all rows.
+    public var condition: String?
+    /// More are as good as none.
+    public var countMax: Int
 }
 
 public enum PopulationFailure: Equatable, Sendable {

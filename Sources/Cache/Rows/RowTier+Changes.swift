@@ -42,6 +42,7 @@ extension RowTier {
             return
         }
         pools[change.relation] = pool
+        if pool.hasDependents { noteKeys(of: bound) }
         var lost: [PopulationID] = []
         if change.kind == .truncate {
             giveUpLoading(of: change.relation)
@@ -153,8 +154,10 @@ extension RowTier {
             hasLost = true
             cleanups.append((relation, loaded.fragment, lastRead))
         }
+        let dropped = pool.fragments.filter { $0.isComplete && isDropped($0) }.map(\.fragment)
         pool.fragments.removeAll(where: isDropped)
         pools[relation] = pool
+        if !dropped.isEmpty { keysDropped(with: dropped, of: relation) }
         cleanUp()
     }
 
@@ -190,7 +193,12 @@ extension RowTier {
         if isPinned, let index = pool.fragments.firstIndex(where: { $0.fragment == fragment }) {
             pool.fragments[index].isPinned = true
         }
+        if let column = fragment.constraints.first?.column, pool.fragments.contains(where: \.isOfKeys) {
+            pool.uniteKeys(of: column)
+        }
         pools[fragment.relation] = pool
+        keysCompleted(by: fragment)
+        keysEnded(id, fragment.relation)
         measure()
         send(.forget(id))
     }

@@ -44,10 +44,13 @@ extension RowTier {
             !cleanups.contains(where: { $0.relation == fragment.relation })
         else {
             populations[id] = nil
+            keysEnded(id, fragment.relation, .busy)
             return false
         }
         let isPinned = populations[id]?.isPinned ?? false
-        pool.fragments.append(RelationPool.Loaded(fragment: fragment, population: id, isPinned: isPinned))
+        pool.fragments.append(
+            RelationPool.Loaded(
+                fragment: fragment, population: id, isPinned: isPinned, isOfKeys: populations[id]?.isOfKeys ?? false))
         pools[fragment.relation] = pool
         populations[id]?.state = .copying
         counters.populations += 1
@@ -102,7 +105,7 @@ extension RowTier {
             if refused[relation, default: []].count >= Self.refusedMax { refused[relation] = [] }
             refused[relation, default: []].insert(name)
         }
-        give(up: id)
+        give(up: id, failure)
     }
 
     private mutating func hasFailedOften(_ relation: OID, _ name: String) -> Bool {
@@ -113,8 +116,9 @@ extension RowTier {
     }
 
     /// The population leads to nothing. Rows that changes have brought meanwhile stay, and are kept up to date.
-    mutating func give(up id: PopulationID) {
+    mutating func give(up id: PopulationID, _ failure: PopulationFailure = .busy) {
         guard let population = populations.removeValue(forKey: id) else { return }
+        defer { keysEnded(id, population.fragment.relation, failure) }
         guard population.state != .waiting else { return }
         counters.givenUp += 1
         send(.forget(id))

@@ -34,6 +34,8 @@ struct RowTier {
     struct Population {
         let fragment: Fragment
         var isPinned = false
+        /// For a dependent fragment.
+        var isOfKeys = false
         var state = State.waiting
         /// Keys that changes have touched since it was sent. Nil: the pool has what has become of the row. Else the
         /// values that changed; the others, TOASTed ones that nobody touched, are in the copy.
@@ -81,6 +83,7 @@ struct RowTier {
     struct Read {
         let number: UInt64
         let uses: [BoundUse]
+        let links: [JoinLink]
         let command: RowRead
         /// Is sent when this batch was applied; 0 when it was sent.
         var waitsFor: UInt64
@@ -108,6 +111,7 @@ struct RowTier {
     var sequence: UInt64 = 0
     var reads: [UInt64: Read] = [:]
     var lastRead: UInt64 = 0
+    var lastKeyList: UInt64 = 0
     /// Entries that nobody reads any more.
     var abandoned: [UInt64] = []
     /// Rows that belong to no fragment any more, until no read is under way that began when they did.
@@ -264,13 +268,17 @@ struct RowTier {
     /// Whether everything that the uses need is there, and the names of their statement mean what they mean at the
     /// origin.
     ///
-    /// - Parameter named: the relations that the statement names, itself or through others.
-    mutating func covers(_ uses: [BoundUse], named: [Relation]) -> Bool {
+    /// - Parameters:
+    ///   - links: between the uses.
+    ///   - named: the relations that the statement names, itself or through others.
+    mutating func covers(_ uses: [BoundUse], _ links: [JoinLink] = [], named: [Relation]) -> Bool {
         guard isReady, named.allSatisfy({ isMade($0) }) else { return false }
         for (position, use) in uses.enumerated() {
             guard pools[use.relation]?.isReady ?? false else { return false }
             if Mutation.onlyFirstUseCovered.isOn, position > 0 { continue }
-            guard pools[use.relation]?.covers(use) ?? false else { return false }
+            guard pools[use.relation]?.covers(use) ?? false || coversByLink(position, uses, links) else {
+                return false
+            }
         }
         return true
     }
@@ -287,9 +295,9 @@ struct RowTier {
     }
 
     /// The same, and nobody has used it by that.
-    func mayCover(_ uses: [BoundUse], named: [Relation]) -> Bool {
+    func mayCover(_ uses: [BoundUse], _ links: [JoinLink] = [], named: [Relation]) -> Bool {
         var copy = self
-        return copy.covers(uses, named: named)
+        return copy.covers(uses, links, named: named)
     }
 
     /// Whether none of these was loaded for what it says alone.
@@ -317,17 +325,18 @@ struct RowTier {
     /// A query has missed: what it reads is loaded if that is worth it.
     /// - Parameter isPinned: it is, whatever it costs.
     mutating func want(
-        _ uses: [BoundUse], named: [Relation], _ relation: (OID) -> Relation?, isPinned: Bool = false
+        _ uses: [BoundUse], _ links: [JoinLink] = [], named: [Relation], _ relation: (OID) -> Relation?,
+        isPinned: Bool = false
     ) {
         guard isReady else { return }
         for relation in named { make(relation) }
-        for use in uses {
+        for (position, use) in uses.enumerated() {
             guard let pool = pools[use.relation] else {
                 if let relation = relation(use.relation) { ask(relation) }
                 continue
             }
             guard pool.isReady, !pool.isLoading(use), !(pools[use.relation]?.covers(use) ?? false) else { continue }
-            populate(use, pool, isPinned: isPinned)
+            if !populate(use, pool, isPinned: isPinned) { wantDependent(position, uses, links, isPinned: isPinned) }
         }
     }
 
@@ -352,7 +361,8 @@ struct RowTier {
         wantedSchemas.append(relation.oid)
     }
 
-    mutating func populate(_ use: BoundUse, _ pool: RelationPool, isPinned: Bool) {
+    /// - Returns: whether there is a fragment that could be loaded for what the use says alone.
+    mutating func populate(_ use: BoundUse, _ pool: RelationPool, isPinned: Bool) -> Bool {
         let isSmall = pool.originBytes <= min(limits.tableBytesMax, isPinned ? .max : bytesMax / 4)
         var candidates: [Fragment] = []
         if isSmall { candidates.append(Fragment(relation: use.relation, constraints: [])) }
@@ -362,10 +372,11 @@ struct RowTier {
             let name = fragment.condition(pool.relation) ?? ""
             if refused[use.relation]?.contains(name) ?? false { continue }
             // The whole relation is of use to many: one miss is enough. So is one that will be asked again for sure.
-            if !fragment.isWhole, !isPinned, !isOftenMissed(use.relation, name) { return }
+            if !fragment.isWhole, !isPinned, !isOftenMissed(use.relation, name) { return true }
             begin(fragment, isPinned: isPinned)
-            return
+            return true
         }
+        return false
     }
 
     mutating func isOftenMissed(_ relation: OID, _ name: String) -> Bool {
@@ -375,14 +386,16 @@ struct RowTier {
         return misses[key, default: 0] >= limits.admissionThreshold
     }
 
-    mutating func begin(_ fragment: Fragment, isPinned: Bool) {
+    @discardableResult
+    mutating func begin(_ fragment: Fragment, isPinned: Bool, isOfKeys: Bool = false) -> PopulationID? {
         guard waiting.count < limits.populationsWaitingMax,
             !waiting.contains(where: { populations[$0]?.fragment == fragment })
-        else { return }
+        else { return nil }
         lastPopulation += 1
         let id = PopulationID(number: lastPopulation)
-        populations[id] = Population(fragment: fragment, isPinned: isPinned)
+        populations[id] = Population(fragment: fragment, isPinned: isPinned, isOfKeys: isOfKeys)
         waiting.append(id)
+        return id
     }
 
     // MARK: - Reads
@@ -390,7 +403,7 @@ struct RowTier {
     var hasRoomForRead: Bool { isReady && reads.count < limits.readsMax }
 
     /// - Precondition: `covers(uses)`, and the entry is in the dependency index since before.
-    mutating func read(_ command: RowRead, uses: [BoundUse]) {
+    mutating func read(_ command: RowRead, uses: [BoundUse], _ links: [JoinLink] = []) {
         lastRead += 1
         let waitsFor =
             outstanding.last { batch in
@@ -400,14 +413,14 @@ struct RowTier {
             }?.sequence ?? 0
         let mustWait = waitsFor > 0 && !Mutation.readBeforeApplied.isOn
         reads[command.entry] = Read(
-            number: lastRead, uses: uses, command: command, waitsFor: mustWait ? waitsFor : 0)
+            number: lastRead, uses: uses, links: links, command: command, waitsFor: mustWait ? waitsFor : 0)
         if !mustWait { send(.read(command)) }
     }
 
     mutating func releaseReads(upTo done: UInt64) {
         for (entry, read) in reads where read.waitsFor > 0 && read.waitsFor <= done {
             // What it needs may have been given up meanwhile.
-            guard covers(read.uses, named: []) else {
+            guard covers(read.uses, read.links, named: []) else {
                 reads[entry] = nil
                 abandoned.append(entry)
                 continue

@@ -41,6 +41,8 @@ package enum CacheDatabaseEvent {
     case readEnded(UInt64)
     /// There is no answer this time.
     case readFailed(UInt64)
+    /// The answer to a `KeyList`, as text; nil where there are too many.
+    case keysListed(UInt64, [[UInt8]]?)
     /// The answer to `DatabaseFacts.zoneQuestion`; nil where it cannot tell.
     case zoneDescribed(String, String?)
     /// Bytes on disk, by relation.

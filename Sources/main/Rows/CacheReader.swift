@@ -170,6 +170,9 @@ final class CacheReader {
         if request.prepares, let name = names.removeValue(forKey: request.statement) { goneNames.append(name) }
     }
 
-    /// Whether another execution may fare better (manual, Appendix A): conflicts, resources, an operator's doing.
-    static func isPassing(_ state: String) -> Bool { ["40", "53", "55", "57", "58"].contains(state.prefix(2)) }
+    /// Whether another execution may fare better (manual, Appendix A): conflicts, resources, an operator's doing. What
+    /// took too long (57014) will again.
+    static func isPassing(_ state: String) -> Bool {
+        state != "57014" && ["40", "53", "55", "57", "58"].contains(state.prefix(2))
+    }
 }

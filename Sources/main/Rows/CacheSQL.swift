@@ -33,6 +33,8 @@ struct CacheSQL {
 
     /// The settings under which values are read and written, and no time limit.
     static let fixedOptions = ConnectionOptions.fixed + " -c statement_timeout=0 -c jit=off"
+    /// The same for reads. Whoever asks has long been forwarded then, and the statement is not tried here again.
+    static let readOptions = ConnectionOptions.fixed + " -c statement_timeout=10s -c jit=off"
 
     /// Everything in it goes, which must be ours: a database with tables that pgcache did not make is refused.
     static let empty = """
@@ -90,6 +92,12 @@ struct CacheSQL {
         }
         let action = others.isEmpty ? "NOTHING" : "UPDATE SET " + others.joined(separator: ", ")
         return "INSERT INTO \(name) (\(columnList)) VALUES (\(values)) ON CONFLICT (\(keyList)) DO \(action)"
+    }
+
+    func list(_ keys: KeyList) -> String {
+        let column = Self.identifier(keys.column)
+        return "SELECT DISTINCT \(column) FROM ONLY \(name) WHERE \(column) IS NOT NULL "
+            + "AND (\(keys.condition ?? "true")) LIMIT \(keys.countMax + 1)"
     }
 
     private func delete(from name: String) -> String { "DELETE FROM ONLY \(name) WHERE \(keyCondition(from: 1))" }

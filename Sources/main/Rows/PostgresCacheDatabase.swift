@@ -28,6 +28,7 @@ package final class PostgresCacheDatabase: CacheDatabase {
         case parse(OID)
         /// `updates`: by the number of their CommandComplete, the positions of operations that need a row.
         case apply(UInt64, updates: [Int: Int])
+        case list(KeyList)
         /// Whatever it answers.
         case housekeeping
         case measure
@@ -122,7 +123,7 @@ package final class PostgresCacheDatabase: CacheDatabase {
     package func start(like origin: DatabaseFacts) {
         let isOther = self.origin != nil && self.origin != origin
         self.origin = origin
-        if isOther { lose("the origin is another one") }
+        if isOther { lose("the origin is another one", isWanted: true) }
         cluster.start(ClusterPlan(majorVersion: origin.serverVersion / 10_000, encoding: origin.encoding))
     }
 
@@ -150,17 +151,18 @@ package final class PostgresCacheDatabase: CacheDatabase {
     }
 
     /// Some connection is gone, or an answer makes no sense: all of it is begun anew.
-    private func lose(_ reason: String) {
+    /// - Parameter isWanted: it has done nothing wrong.
+    private func lose(_ reason: String, isWanted: Bool = false) {
         guard state != .down else { return }
         let wasReady = state == .ready
         closeAll()
         events.append(.lost(reason))
         guard timer == nil else { return }
-        if wasReady, reactor.nowNanoseconds &- readySinceNanoseconds > patienceNanoseconds {
+        if isWanted || wasReady && reactor.nowNanoseconds &- readySinceNanoseconds > patienceNanoseconds {
             patienceNanoseconds = Self.retryNanoseconds
         }
         timer = reactor.startTimer(nanoseconds: patienceNanoseconds, tag: timerTag)
-        patienceNanoseconds = min(patienceNanoseconds * 2, Self.retryNanosecondsMax)
+        if !isWanted { patienceNanoseconds = min(patienceNanoseconds * 2, Self.retryNanosecondsMax) }
     }
 
     package func advance(_ completion: Completion) {
@@ -229,12 +231,12 @@ package final class PostgresCacheDatabase: CacheDatabase {
 
     /// With the name of the database that the cache is in.
     private func parameters(
-        _ endpoint: ClusterEndpoint, _ application: String
+        _ endpoint: ClusterEndpoint, _ application: String, options: String = CacheSQL.fixedOptions
     ) -> [(keyword: String, value: String)] {
         var endpoint = endpoint
         if isInOwnDatabase, isOwnCluster { endpoint.database = Self.databaseName }
         return endpoint.parameters(applicationName: application)
-            + [(keyword: "options", value: CacheSQL.fixedOptions)]
+            + [(keyword: "options", value: options)]
     }
 
     private func applierConnected() {
@@ -272,7 +274,9 @@ package final class PostgresCacheDatabase: CacheDatabase {
         guard alikeness.allowsPools else { return lose("it is of another version or encoding than the origin") }
         state = .ready
         readySinceNanoseconds = reactor.nowNanoseconds
-        for reader in readers { reader.link.connect(parameters(endpoint, "pgcache read")) }
+        for reader in readers {
+            reader.link.connect(parameters(endpoint, "pgcache read", options: CacheSQL.readOptions))
+        }
         for worker in workers { worker.start(parameters(endpoint, "pgcache populate")) }
         events.append(.ready(alikeness))
     }
@@ -298,6 +302,8 @@ package final class PostgresCacheDatabase: CacheDatabase {
                 return
             }
             worker.begin(plan, sql)
+        case .list(let keys):
+            if let sql = tables[keys.relation] { send(.list(keys), CacheSQL.query(sql.list(keys))) }
         case .forget(let id):
             if let worker = workers.first(where: { $0.current == id }) {
                 worker.cancel()
@@ -310,7 +316,7 @@ package final class PostgresCacheDatabase: CacheDatabase {
         case .compact(let relation):
             if let sql = tables[relation] { send(.housekeeping, CacheSQL.query("VACUUM (FULL, ANALYZE) \(sql.name)")) }
         case .measure: send(.measure, CacheSQL.query(CacheSQL.measure))
-        case .reset: lose("it is begun anew")
+        case .reset: lose("it is begun anew", isWanted: true)
         }
     }
 
@@ -425,6 +431,10 @@ package final class PostgresCacheDatabase: CacheDatabase {
             } else {
                 events.append(.applied(sequence, missing: missing))
             }
+        case .list(let keys):
+            let found = rows.compactMap { $0.first.flatMap { $0 }.map { Array($0.utf8) } }
+            let isUsable = failure == nil && found.count == rows.count && found.count <= keys.countMax
+            events.append(.keysListed(keys.number, isUsable ? found : nil))
         case .housekeeping: break
         case .zone(let zone):
             events.append(.zoneDescribed(zone, failure == nil ? rows.first?.first.flatMap { $0 } : nil))

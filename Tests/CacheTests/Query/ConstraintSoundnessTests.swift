@@ -200,31 +200,33 @@ import Testing
         }
     }
 
-    @Test(arguments: 0..<8)
-    func whatConstraintsExcludeCannotMatter(seed: Int) {
-        var random = Random(state: UInt64(seed + 1) &* 0x2545_F491_4F6C_DD1D)
-        let catalog = FixtureCatalog()
-        var changes = 0
-        for _ in 0..<300 {
+    /// A random SELECT, and what it answers.
+    private struct Question {
+        let query: ResolvedQuery
+        let text: String
+        let answer: ([[Row]]) -> [String]
+
+        init?(_ random: inout Random) {
             let count = Int.random(in: 2...4, using: &random)
             var free = [4, 5, 6, 7]
             var number = 0
-            var from = Self.from((0..<count)[...].map { $0 }[...], &free, &number, &random)
-            let filter = Self.atoms(Array(0..<count), &free, &random)
-            let shown = Self.atoms(Array(0..<count), &free, &random)
+            var from = ConstraintSoundnessTests.from((0..<count)[...].map { $0 }[...], &free, &number, &random)
+            let filter = ConstraintSoundnessTests.atoms(Array(0..<count), &free, &random)
+            let shown = ConstraintSoundnessTests.atoms(Array(0..<count), &free, &random)
             if Bool.random(using: &random) {
                 number += 1
                 from = .derived(number, from, filter: [])
             }
             let list = (shown.map { $0.text(from.names) } + ["1"]).joined(separator: ", ")
-            let text = "select \(list) from \(from.text)"
+            text = "select \(list) from \(from.text)"
                 + (filter.isEmpty ? "" : " where " + filter.map { $0.text(from.names) }.joined(separator: " and "))
-            let resolution = parse(text).resolved(with: catalog) { _ in true }
+            let resolution = parse(text).resolved(with: FixtureCatalog()) { _ in true }
             guard case .cacheable(let query) = resolution else {
                 Issue.record("\(text): \(resolution)")
-                return
+                return nil
             }
-            func answer(_ data: [[Row]]) -> [String] {
+            self.query = query
+            answer = { [from] data in
                 from.rows(data).filter { row in filter.allSatisfy { $0.holds(row, data) } }
                     .map { row in
                         (0..<count).map { "\(String(describing: row[$0]))" }.joined()
@@ -232,24 +234,73 @@ import Testing
                     }
                     .sorted()
             }
+        }
+    }
+
+    private static func data(_ random: inout Random) -> [[Row]] {
+        (0..<8).map { _ in
+            (0..<Int.random(in: 0...4, using: &random)).map { _ in [value(&random), value(&random)] }
+        }
+    }
+
+    private static func source(_ use: RelationUse) -> Int { Int(use.relation.value) - 20100 }
+
+    @Test(arguments: 0..<8)
+    func whatConstraintsExcludeCannotMatter(seed: Int) {
+        var random = Random(state: UInt64(seed + 1) &* 0x2545_F491_4F6C_DD1D)
+        var changes = 0
+        for _ in 0..<300 {
+            guard let question = Question(&random) else { return }
             for _ in 0..<20 {
-                var data = (0..<8).map { _ in
-                    (0..<Int.random(in: 0...4, using: &random)).map { _ in
-                        [Self.value(&random), Self.value(&random)]
-                    }
-                }
-                guard let use = query.uses.randomElement(using: &random) else { continue }
-                let source = Int(use.relation.value) - 20100
+                var data = Self.data(&random)
+                guard let use = question.query.uses.randomElement(using: &random) else { continue }
+                let source = Self.source(use)
                 let images = (0..<2).map { _ in [Self.value(&random), Self.value(&random)] }
                 guard !images.contains(where: { Self.satisfies($0, use.constraints) }) else { continue }
                 changes += 1
-                let without = answer(data)
+                let without = question.answer(data)
                 data[source].append(images[0])
-                let withOld = answer(data)
+                let withOld = question.answer(data)
                 data[source][data[source].count - 1] = images[1]
-                #expect(without == withOld && withOld == answer(data), "\(text)")
+                #expect(without == withOld && withOld == question.answer(data), "\(question.text)")
             }
         }
         #expect(changes > 500)
+    }
+
+    /// What has no partner among the rows that can matter to the partner's use cannot matter either: several such rows,
+    /// of several uses, at once.
+    @Test(arguments: 0..<8)
+    func whatJoinsNothingCannotMatter(seed: Int) {
+        var random = Random(state: UInt64(seed + 1) &* 0x9E6D_62D0_6F6A_4A35)
+        var lonely = 0
+        for _ in 0..<200 {
+            guard let question = Question(&random) else { return }
+            let uses = question.query.uses
+            // Each use through one of its links; a partner has all of its own rows.
+            var chosen: [Int: JoinLink] = [:]
+            for link in question.query.links.shuffled(using: &random)
+            where !chosen.values.contains(where: { $0.partner == link.use }) && chosen[link.partner] == nil {
+                chosen[link.use] = link
+            }
+            guard !chosen.isEmpty else { continue }
+            for _ in 0..<10 {
+                let data = Self.data(&random)
+                var kept = data
+                for (position, link) in chosen {
+                    let partners = data[Self.source(uses[link.partner])].filter {
+                        Self.satisfies($0, uses[link.partner].constraints)
+                    }
+                    let partnerColumn = FixtureCatalog.columns[link.partnerColumn].0 == "a" ? 0 : 1
+                    let keys = Set(partners.compactMap { $0[partnerColumn] })
+                    let column = FixtureCatalog.columns[link.column].0 == "a" ? 0 : 1
+                    kept[Self.source(uses[position])].removeAll { row in !(row[column].map(keys.contains) ?? false) }
+                }
+                guard kept != data else { continue }
+                lonely += 1
+                #expect(question.answer(data) == question.answer(kept), "\(question.text) \(chosen)")
+            }
+        }
+        #expect(lonely > 200)
     }
 }
