@@ -153,7 +153,8 @@ def expect(origin, name: str, workers: int) -> list:
 
 
 def check(capsys, origin, start_proxy, name: str, workers: int = 1, **settings):
-    """Visits the shop on the origin and through a proxy: equal answers, more than 0.8 of the reads hits."""
+    """Visits the shop on the origin and through a proxy: equal answers, more than 0.8 of the reads hits; but for those
+    that the session's own writes and reads send to the origin for a moment, which is longer on a busy machine."""
     database = origin.create_database()
     proxy = None
     try:
@@ -174,9 +175,10 @@ def check(capsys, origin, start_proxy, name: str, workers: int = 1, **settings):
         if DIRECT:
             return
         hits, asked, forwarded = reads(proxy)
-        ratio = (hits - before[0]) / (asked - before[1])
         emptied = proxy.metric("pgcache_cache_generation") - generation
         rest = {reason: count - before[2].get(reason, 0) for reason, count in forwarded.items()}
+        passing = rest.get("own_read", 0) + rest.get("own_write", 0)
+        ratio = (hits - before[0]) / (asked - before[1] - passing)
         rows = f" ({proxy.metric('pgcache_cache_rows_answers'):.0f} read from rows)" if proxy.uses_rows else ""
         told = (f"{name}, {workers} workers: hit ratio: {ratio:.2f} of {asked - before[1]:.0f} SELECTs{rows}; emptied "
                 f"{emptied:.0f} times; forwarded: { {reason: count for reason, count in rest.items() if count} }")
