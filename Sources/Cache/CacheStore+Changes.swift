@@ -222,6 +222,7 @@ extension CacheStore {
         questions.rightsChanged()
         catalog.unproven.forgetRights()
         rightsKnown.removeAll()
+        rightsAsked.removeAll()
         unconfirmed.removeAll()
     }
 
@@ -242,6 +243,7 @@ extension CacheStore {
         schemaEpoch &+= 1
         questions.schemaChanged()
         rightsKnown.removeAll()
+        rightsAsked.removeAll()
         unconfirmed.removeAll()
         wakeExplaining()
         askBootstrap()

@@ -298,10 +298,16 @@ extension CacheStore {
             }
             return isAllowed ? nil : .rights
         }
-        if statement.pointee.rolesAsked.contains(role) { return .pendingRights }
+        // Whoever may read all columns may read these: one question about a relation is enough to begin with.
+        guard !statement.pointee.rolesAsked.contains(role), !rightsAsked.contains(subject.ofAllColumns) else {
+            return .pendingRights
+        }
         let question = Rights.query(
             role: name, needs: query.rights, reads: subject.reads, functions: query.functions)
-        if questions.ask(.rights(subject), question) { statement.pointee.rolesAsked.insert(role) }
+        if questions.ask(.rights(subject), question) {
+            statement.pointee.rolesAsked.insert(role)
+            rightsAsked.insert(subject.ofAllColumns)
+        }
         return .pendingRights
     }
 
@@ -423,6 +429,7 @@ extension CacheStore {
 
     private func learn(_ subject: RightsSubject, isAllowed: Bool) {
         defer { wakeExplaining() }
+        rightsAsked.remove(subject.ofAllColumns)
         if rightsKnown.count >= CacheStore.pendingMax {
             // Who has asked and not looked yet asks once more.
             statements.forgetRights()

@@ -81,6 +81,8 @@ public final class CacheStore {
     var searchPaths: [UInt32: [String]] = [:]
     var questions = Questions()
     var rightsKnown: [RightsSubject: Bool] = [:]
+    /// Of all columns: about these, or about some of their columns, a question is under way.
+    var rightsAsked: Set<RightsSubject> = []
     /// What was answered with yes, and nobody has asked to be confirmed yet.
     var unconfirmed: [UnconfirmedRight] = []
     var poll = CatalogPoll()

@@ -260,9 +260,28 @@ import Testing
         }
         for statement in statements { #expect(fixture.store.askRights(statement, 0) == .pendingRights) }
         fixture.settle()
-        #expect(fixture.asked.count { $0.sql == Rights.sql } == 3)
+        // The right to all columns is asked for once.
+        #expect(fixture.asked.count { $0.sql == Rights.sql } == 2)
         #expect(fixture.asked.count { $0.sql == Rights.confirmation } == 1)
         for statement in statements { #expect(fixture.store.askRights(statement, 0) == nil) }
+    }
+
+    /// Who may not read all columns is asked about these when the question about others is answered.
+    @Test func p1ARightToSomeColumnsSaysNothingOfOthers() throws {
+        let fixture = Fixture()
+        fixture.answersRights = "c"
+        let profile = try fixture.profile()
+        let statements = try ["select id from moments", "select made from moments"].map {
+            try fixture.statement(profile, $0)
+        }
+        for statement in statements { #expect(fixture.store.askRights(statement, 0) == .pendingRights) }
+        fixture.settle()
+        #expect(fixture.asked.count { $0.sql == Rights.sql } == 1)
+        #expect(fixture.store.askRights(statements[0], 0) == nil)
+        #expect(fixture.store.askRights(statements[1], 0) == .pendingRights)
+        fixture.settle()
+        #expect(fixture.asked.count { $0.sql == Rights.sql } == 2)
+        #expect(fixture.store.askRights(statements[1], 0) == nil)
     }
 
     @Test func p1AChangeOfPrivilegesEndsTheProofsAndLeavesTheRest() throws {

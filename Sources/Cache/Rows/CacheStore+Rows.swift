@@ -198,7 +198,7 @@ extension CacheStore {
         switch message[0] {
         case BackendType.rowDescription:
             let body: [UInt8]
-            switch DescriptionMapping(rows.pools.values).mapped(message.dropFirst(5)) {
+            switch rows.mapping().mapped(message.dropFirst(5)) {
             case .body(let bytes): body = bytes
             case .unknown: return .always
             case .binaryTypes: return .binary

@@ -156,30 +156,47 @@ extension RowTier {
 
     // MARK: - Following
 
+    /// What a changed row means for a dependent fragment.
+    private enum Arrival {
+        case nothing
+        case newKey(Value, isMissing: Bool)
+        case tooMany
+        /// Which key it has is not told.
+        case unknown
+    }
+
     /// A row has come into a fragment on which others depend, or has changed there.
     mutating func noteKeys(of change: BoundChange) {
         guard case .row(_, _, let new?) = change.extent else { return }
-        for (relation, pool) in pools where !pool.dependents.isEmpty {
-            for index in pool.dependents.indices.reversed() {
-                let dependent = pool.dependents[index]
-                guard dependent.source.relation == change.relation, dependent.source.mayMatch(new) else { continue }
-                switch new[dependent.partnerColumn] {
-                case .null: break
-                case .value(let key):
-                    guard !dependent.keys.contains(key), !Mutation.newKeyForgotten.isOn else { continue }
-                    guard dependent.keys.count < DependentFragment.keysMax else {
-                        refuse(relation, index)
-                        continue
-                    }
+        for relation in pools.filter({ !$0.value.dependents.isEmpty }).map(\.key) {
+            for index in (pools[relation]?.dependents.indices ?? 0..<0).reversed() {
+                switch arrival(of: new, change.relation, relation, index) {
+                case .nothing: continue
+                case .tooMany: refuse(relation, index)
+                case .unknown: pools[relation]?.dependents.remove(at: index)
+                case .newKey(let key, let isMissing):
                     pools[relation]?.dependents[index].keys.insert(key)
-                    if dependent.isListed, !pool.isComplete(key, of: dependent.column) {
-                        pools[relation]?.dependents[index].missing.insert(key)
-                        // Whoever used it since the last time will ask again.
-                        if dependent.isRecent { fetchMissing(relation, index) }
-                    }
-                case .unknown, .notNull: pools[relation]?.dependents.remove(at: index)
+                    guard isMissing else { continue }
+                    pools[relation]?.dependents[index].missing.insert(key)
+                    // Whoever used it since the last time will ask again.
+                    if pools[relation]?.dependents[index].isRecent ?? false { fetchMissing(relation, index) }
                 }
             }
+        }
+    }
+
+    /// Apart, so that nobody holds the keys while they are changed.
+    private func arrival(of new: RowValues, _ source: OID, _ relation: OID, _ index: Int) -> Arrival {
+        guard let pool = pools[relation] else { return .nothing }
+        let dependent = pool.dependents[index]
+        guard dependent.source.relation == source, dependent.source.mayMatch(new) else { return .nothing }
+        switch new[dependent.partnerColumn] {
+        case .null: return .nothing
+        case .unknown, .notNull: return .unknown
+        case .value(let key):
+            if dependent.keys.contains(key) || Mutation.newKeyForgotten.isOn { return .nothing }
+            if dependent.keys.count >= DependentFragment.keysMax { return .tooMany }
+            return .newKey(key, isMissing: dependent.isListed && !pool.isComplete(key, of: dependent.column))
         }
     }
 

@@ -130,6 +130,8 @@ struct RowTier {
     /// Relations whose schema should be asked for.
     var wantedSchemas: [OID] = []
     var counters = RowCounters()
+    /// Of the pools that there are; nil until somebody needs it.
+    private var knownMapping: DescriptionMapping?
 
     var isReady: Bool { standing == .ready }
 
@@ -204,6 +206,7 @@ struct RowTier {
         misses.removeAll()
         failures.removeAll()
         wantedSchemas.removeAll()
+        knownMapping = nil
     }
 
     // MARK: - Schemas
@@ -248,7 +251,15 @@ struct RowTier {
         pool.tableOID = tableOID
         pool.columnTypes = columnTypes
         pools[relation] = pool
+        knownMapping = nil
         createViews()
+    }
+
+    /// What makes the origin's row descriptions of the cache database's.
+    mutating func mapping() -> DescriptionMapping {
+        let mapping = knownMapping ?? DescriptionMapping(pools.values)
+        knownMapping = mapping
+        return mapping
     }
 
     mutating func poolInherits(_ child: OID, parent: OID) {
