@@ -89,8 +89,9 @@ CHANGES = [
 
 
 @pytest.fixture
-def filled(direct):
+def filled(direct, proxy):
     direct.execute(FILL)
+    proxy.settle(direct)
 
 
 @pytest.mark.parametrize("protocol", ["simple", "extended", "binary"])

@@ -258,9 +258,15 @@ def test_sessions_of_different_settings_at_the_same_time(origin, proxy):
             for _ in range(60):
                 stage.ask(sql)
 
-    hits = proxy.hits()
-    in_threads(*[lambda zone=zone: ask(zone) for zone in zones])
-    assert proxy.hits() - hits > 100
+    # What a test before has changed of the schema may be noticed meanwhile, and empty the row tier.
+    for _ in range(5):
+        hits = proxy.hits()
+        in_threads(*[lambda zone=zone: ask(zone) for zone in zones])
+        if proxy.hits() - hits > 100:
+            break
+    else:
+        pytest.fail("too few hits")
+
 
 def test_one_name_in_two_schemas(stage):
     read = "select name from thing where id = 1"
