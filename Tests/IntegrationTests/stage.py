@@ -116,7 +116,7 @@ class Stage:
         """
         steps = [step if isinstance(step, tuple) and step[-1] in (HIT, LOCAL, ORIGIN) else (step, None)
                  for step in steps]
-        for _ in range(10):
+        for _ in range(30):
             if restore:
                 restore()
             expected = [play(self.theirs, *self.messages(what)) for what, _ in steps]
