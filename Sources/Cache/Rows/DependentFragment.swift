@@ -39,6 +39,14 @@ struct DependentFragment {
         isListed && missing.isEmpty && isFor(link) && source.contains(partner)
     }
 
+    /// Whether the key can be said in SQL. In a database without an encoding texts are any bytes, and a connection that
+    /// reads UTF-8 has them with U+FFFD in the place of what it is not.
+    static func isSayable(_ key: Value, _ kind: ValueKind) -> Bool {
+        guard kind == .text, case .bytes(let bytes) = key else { return true }
+        guard let text = String(validating: bytes, as: UTF8.self) else { return false }
+        return !text.unicodeScalars.contains { $0 == "\u{FFFD}" || $0 == "\0" }
+    }
+
     func isFor(_ link: JoinLink) -> Bool { column == link.column && partnerColumn == link.partnerColumn }
 }
 
@@ -117,7 +125,7 @@ extension RowTier {
         let dependent = pool.dependents[index]
         let kind = pool.relation.columns[dependent.column].kind
         let values = texts?.map { text in withView(text) { Value(text: $0, kind: kind) } }
-        guard let values, values.allSatisfy({ $0 != nil }),
+        guard let values, values.allSatisfy({ $0.map { DependentFragment.isSayable($0, kind) } ?? false }),
             values.count + dependent.keys.count <= DependentFragment.keysMax
         else { return refuse(relation, index) }
         pools[relation]?.dependents[index].keys.formUnion(values.compactMap { $0 })
@@ -161,7 +169,7 @@ extension RowTier {
         case nothing
         case newKey(Value, isMissing: Bool)
         case tooMany
-        /// Which key it has is not told.
+        /// Which key it has is not told, or cannot be said.
         case unknown
     }
 
@@ -195,6 +203,8 @@ extension RowTier {
         case .unknown, .notNull: return .unknown
         case .value(let key):
             if dependent.keys.contains(key) || Mutation.newKeyForgotten.isOn { return .nothing }
+            let kind = pool.relation.columns[dependent.column].kind
+            guard DependentFragment.isSayable(key, kind) else { return .unknown }
             if dependent.keys.count >= DependentFragment.keysMax { return .tooMany }
             return .newKey(key, isMissing: dependent.isListed && !pool.isComplete(key, of: dependent.column))
         }

@@ -18,9 +18,9 @@ final class CacheReader {
         case failed(UInt64)
         case lost(String)
     }
-    struct Request {
+    private struct Request {
         var entry: UInt64
-        var statement = UInt64.max
+        var statement: UInt64
         var prepares = false
         /// It begins with set_config, whose answer comes first.
         var setsProfile = false
@@ -157,7 +157,7 @@ final class CacheReader {
     }
 
     /// The settings that the oldest request has made are undone: those behind it are executed, and were prepared, under
-    /// others. What makes its own is spared by nothing: it may execute what one of them has prepared.
+    /// others. What makes its own is not spared: it may execute what one of them has prepared.
     private func settingsAreUndone() {
         profile = nil
         conversation.changeLater { request in

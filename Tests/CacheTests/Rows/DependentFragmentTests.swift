@@ -198,6 +198,15 @@ import Testing
         #expect(!world.take().contains { if case .list = $0 { true } else { false } })
     }
 
+    /// A text that is no UTF-8 would be left out of the condition, and its rows with it.
+    @Test func whatCannotBeSaidIsNoKey() {
+        #expect(DependentFragment.isSayable(.bytes(Array("äß".utf8)), .text))
+        #expect(DependentFragment.isSayable(.bytes([0xFF, 0x00]), .numeric))
+        for bytes in [[0x61, 0xE4], [0x61, 0x00], Array("a\u{FFFD}".utf8)] as [[UInt8]] {
+            #expect(!DependentFragment.isSayable(.bytes(bytes), .text))
+        }
+    }
+
     /// Without the fragment that it depends on nothing is known of its keys.
     @Test func itGoesWithWhatItDependsOn() throws {
         var world = try loaded()
