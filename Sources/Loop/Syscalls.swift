@@ -36,7 +36,7 @@ public enum Syscalls {
     public static var processID: Int32 { getpid() }
     public static var isRoot: Bool { geteuid() == 0 }
 
-    /// Runs on this processor only (sched_setaffinity).
+    /// Runs on this processor only (sched_setaffinity); child processes have the others, if there are any.
     public static func pinToProcessor(_ number: Int) throws(SystemError) {
         try check(cloop_pin(Int32(clamping: number)), "pin to processor \(number)")
     }

@@ -72,7 +72,14 @@ struct SyscallsTests {
     @Test("A process is pinned to a processor that exists")
     func pinning() async {
         await #expect(processExitsWith: .success) {
+            func hasProcessorZeroAlone() throws -> Bool {
+                let status = "grep -qx 'Cpus_allowed_list:.0' /proc/self/status"
+                return try ChildProcess.spawn(.init(path: "/bin/sh", arguments: ["-c", status])).waitForExit() == 0
+            }
+            let isAlone = try hasProcessorZeroAlone()
             try Syscalls.pinToProcessor(0)
+            // What it starts has the others, where there are any.
+            guard try hasProcessorZeroAlone() == isAlone else { fatalError("a child shares the processor") }
             try Syscalls.raiseDescriptorLimit()
         }
         #expect(throws: SystemError.self) { try Syscalls.pinToProcessor(1023) }

@@ -308,12 +308,25 @@ int cloop_random(void *memory, size_t count) {
     return 0;
 }
 
+// Where children run; set once, before there are any.
+static cpu_set_t others;
+static int hasOthers;
+
 int cloop_pin(int processor) {
     if (processor < 0 || processor >= CPU_SETSIZE) return -EINVAL;
-    cpu_set_t set;
+    cpu_set_t set, before;
+    if (sched_getaffinity(0, sizeof before, &before) < 0) return -errno;
     CPU_ZERO(&set);
     CPU_SET(processor, &set);
-    return RESULT(sched_setaffinity(0, sizeof set, &set));
+    if (sched_setaffinity(0, sizeof set, &set) < 0) return -errno;
+    CPU_CLR(processor, &before);
+    others = before;
+    hasOthers = CPU_COUNT(&others) > 0;
+    return 0;
+}
+
+void cloop_leave_pinned_processor(void) {
+    if (hasOthers) sched_setaffinity(0, sizeof others, &others);
 }
 
 int64_t cloop_descriptor_limit(void) {

@@ -48,6 +48,8 @@ static int prepare(const struct cloop_spawn *plan, pid_t parent) {
     // Whatever else the process has open, made by libraries without O_CLOEXEC, is not the child's, which may live long.
     // Kernels before 5.11 do not know this; there it is left to the libraries.
     close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+    // A processor that the process has for itself is not for its children to share.
+    cloop_leave_pinned_processor();
     for (int number = 1; number < NSIG; number++) signal(number, SIG_DFL);
     sigset_t none;
     sigemptyset(&none);

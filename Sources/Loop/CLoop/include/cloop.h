@@ -80,7 +80,9 @@ uint64_t cloop_wall_microseconds(void);
 uint64_t cloop_process_cpu_nanoseconds(void);
 uint64_t cloop_thread_cpu_nanoseconds(void);
 int cloop_random(void *memory, size_t count);
+// Children that are spawned later have the other processors, if there are any.
 int cloop_pin(int processor);
+void cloop_leave_pinned_processor(void);
 int64_t cloop_raise_descriptor_limit(void);
 int cloop_set_descriptor_limit(uint64_t soft);
 int64_t cloop_descriptor_limit(void);
