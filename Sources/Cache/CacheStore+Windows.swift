@@ -27,7 +27,7 @@ struct WindowTable {
 }
 
 /// Rows of the base of a family: `limit` of them at most behind the first `offset`.
-private struct RowRange {
+struct RowRange {
     var offset: Int
     var limit: Int?
 
@@ -142,6 +142,13 @@ extension CacheStore {
             query.meansTheSame(as: otherQuery)
         else { return nil }
         return range(other, otherWindow, otherTail)
+    }
+
+    /// What LIMIT and OFFSET of an execution say; nil where that is not plain.
+    func rowRange(_ statement: UnsafeMutablePointer<Statement>, _ tail: BindTail?) -> RowRange? {
+        guard statement.pointee.isRowWindow, statement.pointee.textCount <= WindowTable.textBytesMax else { return nil }
+        let window = RowWindow(statement.pointee.text)
+        return window.isPart ? RowRange(window, tail, statement.pointee.declaredTypes) : nil
     }
 
     private func range(

@@ -218,7 +218,7 @@ public final class CacheStore {
         let hash = memo.hash(statement, tail: execution.key)
         guard memo.admission.missed(hash), let binding = binding(statement, tail) else { return nil }
         let uses = binding.bind(query)
-        wantRows(query, uses, profile: statement.pointee.profile)
+        wantRows(query, uses, statement, binding)
         guard keepsAnswers else { return nil }
         guard !visibility.matches(uses) || Mutation.noT2Check.isOn else {
             counters.capturesRefused += 1

@@ -95,6 +95,8 @@ struct RowMapping: Equatable, Sendable {
         var isIdentity: Bool
         /// Generated columns are unknown whatever the stream says [C2].
         var isReadable: Bool
+        /// By the catalog. It is out of date where the stream says otherwise: then this, too, may be anything.
+        var isNotNull: Bool
         /// Different values are printed differently, which nobody promises for types that PostgreSQL did not bring.
         var isPrintedWhole: Bool
     }
@@ -119,7 +121,7 @@ struct RowMapping: Equatable, Sendable {
             fields.append(
                 Field(
                     column: position, kind: column.kind, type: column.type, isIdentity: isIdentity,
-                    isReadable: !column.isGenerated,
+                    isReadable: !column.isGenerated, isNotNull: column.isNotNull,
                     isPrintedWhole: column.baseType.isBuiltIn && column.baseType != Self.xmlType
                         && !Volatility.catalogTypeOIDs.contains(column.baseType.value)))
         }
@@ -202,7 +204,7 @@ struct RowMapping: Equatable, Sendable {
     private static func known(_ image: ColumnImage, _ field: Field) -> KnownValue {
         switch image {
         case .unchanged: return .unknown
-        case .null: return .null
+        case .null: return field.isNotNull ? .unknown : .null
         case .text(let bytes):
             // A composite that is not NULL can still satisfy IS NULL.
             if field.kind == .opaque { return .unknown }

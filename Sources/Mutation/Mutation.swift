@@ -48,6 +48,7 @@ public enum Mutation: String, CaseIterable, Sendable {
     case onlyFirstUseCovered = "only-first-use-covered"
     case linkAcrossOuterJoin = "link-across-outer-join"
     case newKeyForgotten = "new-key-forgotten"
+    case rankingUnproven = "ranking-unproven"
     case toastMissingIgnored = "toast-missing-ignored"
     case cleanupUnderRead = "cleanup-under-read"
     case absenceForgotten = "absence-forgotten"

@@ -61,7 +61,8 @@ extension Proxy {
                 store.poolFailed(relation, reason)
             case .applied(let sequence, let missing): store.rowsApplied(sequence, missing: missing)
             case .applyFailed: store.rowsFailed()
-            case .populationLoaded(let id, let bytes): store.populationLoaded(id, bytes: bytes)
+            case .populationLoaded(let id, let bytes, let reach):
+                store.populationLoaded(id, bytes: bytes, reach: reach)
             case .populationFailed(let id, let failure):
                 log.info("population given up", metadata: ["number": "\(id.number)", "reason": "\(failure)"])
                 store.populationFailed(id, failure)

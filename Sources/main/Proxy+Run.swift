@@ -285,6 +285,7 @@ extension Settings {
         if rows.isOn {
             var bounds = RowLimits()
             bounds.tableBytesMax = rows.tableBytesMax
+            bounds.spareRows = rows.spareRows
             bounds.fragmentBytesMax = rows.fragmentBytesMax
             bounds.populationsMax = rows.populationsMax
             bounds.admissionThreshold = memo.admissionThreshold + 1

@@ -287,7 +287,8 @@ final class ModelledCacheDatabase: CacheDatabase {
             events.append(.populationFailed(plan.id, .failed("no worker is free")))
             return
         }
-        note("population \(plan.id.number) of \(pool.name) \(plan.condition ?? "")")
+        let first = plan.first.map { "by \($0.order) up to \($0.countMax)" } ?? ""
+        note("population \(plan.id.number) of \(pool.name) \(plan.condition ?? "") \(first)")
         worker.isBusy = true
         worker.isCancelled = false
         worker.current = plan.id
@@ -315,8 +316,11 @@ final class ModelledCacheDatabase: CacheDatabase {
         let condition = plan.condition.map { CacheCondition($0, pool.columns) }
         var rows: [Int64: Row] = [:]
         var bytes = 0
-        for row in shown {
-            guard condition?.isTrue(row) ?? true, let id = CacheTables.key(row) else { continue }
+        var chosen = shown.filter { condition?.isTrue($0) ?? true }
+        var reach: FirstRowsReach?
+        if let first = plan.first { reach = Self.cut(&chosen, to: first, pool.columns) }
+        for row in chosen {
+            guard let id = CacheTables.key(row) else { continue }
             rows[id] = row
             bytes += 1
             for (value, column) in zip(row, pool.columns) {
@@ -338,8 +342,23 @@ final class ModelledCacheDatabase: CacheDatabase {
             worker.isBusy = false
             self.populationsLoaded += 1
             self.note("population \(plan.id.number) has come")
-            self.arrive([.populationLoaded(plan.id, bytes: bytes)])
+            self.arrive([.populationLoaded(plan.id, bytes: bytes, reach: reach)])
         }
+    }
+
+    /// ORDER BY and LIMIT, and how far the rows go that are left.
+    private static func cut(_ rows: inout [Row], to first: FirstRows, _ columns: [Column]) -> FirstRowsReach {
+        guard let position = columns.firstIndex(where: { $0.name == first.column }) else {
+            preconditionFailure("no column \(first.column)")
+        }
+        let isDescending = first.order.contains(" DESC")
+        let known = rows.filter { $0[position] != .null }.sorted {
+            (isDescending ? Datum.less($1[position], $0[position]) : Datum.less($0[position], $1[position])) == true
+        }
+        rows = Array((known + rows.filter { $0[position] == .null }).prefix(first.countMax))
+        var reach = FirstRowsReach()
+        for row in rows { reach.append(Wire.bytes(row[position], columns[position].type, isBinary: false)) }
+        return reach
     }
 
     /// What the origin shows of a table by its name, and by its columns' names, read as the pool's types; nil where

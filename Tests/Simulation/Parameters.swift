@@ -65,6 +65,8 @@ struct Parameters: Hashable {
     /// Tables up to this are loaded whole, and what one population may copy, in bytes.
     var tableBytesMax = 32 << 20
     var fragmentBytesMax = 64 << 20
+    /// First rows that are loaded beyond those that a LIMIT asks for.
+    var spareRows = 1
     /// Misses of the same fragment before it is loaded, less one.
     var admissionThreshold = 1
     var populationsMax = 2
@@ -225,6 +227,7 @@ struct Parameters: Hashable {
             add("rows", isMemoOff ? "alone" : "beside-memo")
             add("whole-tables-to", tableBytesMax)
             add("copies-to", fragmentBytesMax)
+            add("spare-rows", spareRows)
             add("admission", admissionThreshold)
             add("populations", populationsMax)
             add("pools-to", poolBytesMax)

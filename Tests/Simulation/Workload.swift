@@ -18,7 +18,9 @@ struct Workload {
             favourite: parameters.favouriteTable)
         var templates = SelectTemplates(
             Random(seed: parameters.seed, "pool"), rows: parameters.rowsPerTable)
-        pool = templates.pool(parameters.poolSize, byKeyAlone: parameters.leaning == .keys)
+        pool = templates.pool(
+            parameters.poolSize, byKeyAlone: parameters.leaning == .keys,
+            prefersLimits: parameters.hasRows && parameters.isMemoOff && parameters.tableBytesMax == 0)
         sessions = SessionTemplates(parameters)
         if parameters.settingsPerMille > 0 {
             pool.insert(contentsOf: sessions.pool(parameters.poolSize > 8 ? 6 : 3), at: 1)

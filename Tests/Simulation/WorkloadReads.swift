@@ -30,15 +30,17 @@ struct SelectTemplates {
 
     /// So many selects with different texts. Both totals over whole tables, whose answers are known, are always
     /// among them.
-    /// - Parameter byKeyAlone: all others are reads of an account by its key, some with a further condition.
-    mutating func pool(_ count: Int, byKeyAlone: Bool = false) -> [PooledSelect] {
+    /// - Parameters:
+    ///   - byKeyAlone: all others are reads of an account by its key, some with a further condition.
+    ///   - prefersLimits: a third has a LIMIT.
+    mutating func pool(_ count: Int, byKeyAlone: Bool = false, prefersLimits: Bool = false) -> [PooledSelect] {
         var pool = [
             PooledSelect(select: Select(table: Table.account, output: .totals(Self.own(2))), choices: [[]]),
             PooledSelect(select: Select(table: Table.entry, output: .totals(Self.own(2))), choices: [[]]),
         ]
         var turn = 0
         while pool.count < count {
-            let drawn = byKeyAlone ? drawAccount() : draw(turn)
+            let drawn = byKeyAlone ? drawAccount() : draw(prefersLimits && turn % 3 == 0 ? 12 : turn)
             turn += 1
             // The templates give thousands, so this ends.
             if !pool.contains(where: { $0.select == drawn.select }) { pool.append(drawn) }

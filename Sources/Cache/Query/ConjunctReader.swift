@@ -192,7 +192,7 @@ extension SelectReader {
         return (left, right)
     }
 
-    private static func column(_ node: NodePointer?) -> ParsedColumn? {
+    static func column(_ node: NodePointer?) -> ParsedColumn? {
         guard let reference = node?.cast(to: ColumnRef.self, if: T_ColumnRef) else { return nil }
         return StatementWalker.column(NodeList(reference.pointee.fields))
     }
@@ -215,7 +215,7 @@ extension SelectReader {
         Int64(number).map { .integer($0) } ?? .decimal(Array(number.utf8))
     }
 
-    private static func literal(_ node: NodePointer?) -> ParsedSelect.Operand.Literal? {
+    static func literal(_ node: NodePointer?) -> ParsedSelect.Operand.Literal? {
         guard let node else { return nil }
         if node.tag == T_ParamRef {
             let number = Int(node.cast(to: ParamRef.self).pointee.number)

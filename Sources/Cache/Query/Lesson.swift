@@ -170,12 +170,13 @@ extension ParsedStatement {
 }
 
 extension ResolvedQuery {
-    /// The same but for what its relations are constrained to.
+    /// The same but for what its relations are constrained to. Of LIMIT and ORDER BY nothing is lifted [K2].
     fileprivate func isAlike(_ other: ResolvedQuery) -> Bool {
         functions == other.functions && isRowForRow == other.isRowForRow && parameterCount == other.parameterCount
             && columns == other.columns && rights == other.rights && classes == other.classes
             && callsBodies == other.callsBodies && ordersText == other.ordersText
-            && namesCollation == other.namesCollation && isPointRead == other.isPointRead
+            && namesCollation == other.namesCollation && isPointRead == other.isPointRead && links == other.links
+            && ranking == other.ranking
     }
 
     fileprivate convenience init(_ query: ResolvedQuery, uses: [RelationUse]) {
@@ -183,7 +184,7 @@ extension ResolvedQuery {
             uses: uses, functions: query.functions, isRowForRow: query.isRowForRow,
             parameterCount: query.parameterCount, columns: query.columns, rights: query.rights, classes: query.classes,
             callsBodies: query.callsBodies, ordersText: query.ordersText, namesCollation: query.namesCollation,
-            isPointRead: query.isPointRead)
+            isPointRead: query.isPointRead, links: query.links, ranking: query.ranking)
     }
 }
 

@@ -144,6 +144,16 @@ public struct ParsedSelect: Equatable, Sendable {
         /// Those of one alternative hold together; none is empty.
         public var alternatives: [[Restriction]]
     }
+    /// The first item of an ORDER BY, where it is a column or one of the result's, from 1.
+    public struct Order: Equatable, Sendable {
+        public enum Item: Equatable, Sendable {
+            case column(ParsedColumn)
+            case position(Int)
+        }
+        public var item: Item
+        public var isDescending: Bool
+        public var putsNullsFirst: Bool
+    }
     /// One conjunct `column = column`.
     public struct Equality: Equatable, Sendable {
         public var scope: Scope
@@ -157,6 +167,8 @@ public struct ParsedSelect: Equatable, Sendable {
     public internal(set) var conditions: [Condition] = []
     public internal(set) var disjunctions: [Disjunction] = []
     public internal(set) var equalities: [Equality] = []
+    /// Of the statement itself, not of what stands in it.
+    public internal(set) var order: Order?
     /// ORDER BY, GREATEST, LEAST: values are put in an order.
     public internal(set) var ordersValues = false
     public internal(set) var hasTextConstant = false

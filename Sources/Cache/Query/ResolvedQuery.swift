@@ -9,6 +9,8 @@ public final class ResolvedQuery: Sendable {
     public let uses: [RelationUse]
     /// Which of them are joined in a way that says which rows can matter.
     public let links: [JoinLink]
+    /// Where LIMIT takes the first rows in the order of a column.
+    public let ranking: Ranking?
     /// The functions on which a role needs EXECUTE, and USAGE on their schemas [P1].
     public let functions: [OID]
     /// The relations that somebody needs SELECT on, and USAGE on their schemas [P1]. Not the same as `uses`: a view
@@ -39,9 +41,10 @@ public final class ResolvedQuery: Sendable {
         uses: [RelationUse], functions: [OID], isRowForRow: Bool, parameterCount: Int,
         columns: Set<ColumnName> = [], rights: [RightsNeed]? = nil, classes: SettingClasses = [.all, .custom],
         callsBodies: Bool = false, ordersText: Bool = true, namesCollation: Bool = false, isPointRead: Bool = false,
-        links: [JoinLink] = []
+        links: [JoinLink] = [], ranking: Ranking? = nil
     ) {
         self.links = links
+        self.ranking = ranking
         self.namesCollation = namesCollation
         self.ordersText = ordersText
         self.callsBodies = callsBodies
@@ -112,6 +115,16 @@ public struct JoinLink: Equatable, Sendable {
     /// Positions in `Relation.columns`; both are of one type whose values are compared as they are.
     public var column: Int
     public var partnerColumn: Int
+}
+
+/// The rows of a result come, first of all, in the order of one column of one use. Rows behind a value of it, NULL
+/// among them, are rows behind that value in the result, and what is in front of these does not depend on them.
+public struct Ranking: Equatable, Sendable {
+    /// Position in `ResolvedQuery.uses`; the only one of its relation.
+    public var use: Int
+    /// Position in `Relation.columns`; of a kind whose values are in order as PostgreSQL has them.
+    public var column: Int
+    public var isDescending: Bool
 }
 
 /// What the values of one column must be for a row to matter.

@@ -57,6 +57,7 @@ struct SelectReader {
             guard let target = item?.cast(to: ResTarget.self, if: T_ResTarget) else { continue }
             select.levels[level].outputs.append(Self.output(target, level))
         }
+        if level == 0 { select.order = Self.order(NodeList(statement.sortClause)) }
         if let reason = readFrom(NodeList(statement.fromClause), level) { return reason }
         readConjuncts(statement.whereClause, .whole(level), level)
         return nil
@@ -91,6 +92,24 @@ struct SelectReader {
             output.name = NodeList(type.pointee.names).names?.last
         }
         return output
+    }
+
+    private static func order(_ items: NodeList) -> ParsedSelect.Order? {
+        guard let first = items.first ?? nil, let sort = first.cast(to: SortBy.self, if: T_SortBy)?.pointee,
+            sort.sortby_dir != SORTBY_USING, let node = sort.node
+        else { return nil }
+        let isDescending = sort.sortby_dir == SORTBY_DESC
+        let item: ParsedSelect.Order.Item
+        if let column = column(node) {
+            item = .column(column)
+        } else if case .integer(let position)? = literal(node), let position = Int(exactly: position) {
+            item = .position(position)
+        } else {
+            return nil
+        }
+        let putsNullsFirst = sort.sortby_nulls == SORTBY_NULLS_DEFAULT
+            ? isDescending : sort.sortby_nulls == SORTBY_NULLS_FIRST
+        return .init(item: item, isDescending: isDescending, putsNullsFirst: putsNullsFirst)
     }
 
     // MARK: WITH and set operations

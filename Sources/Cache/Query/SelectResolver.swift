@@ -203,6 +203,11 @@ struct SelectResolver {
             guard let use = single[place.source], let other = single[partner.source] else { return nil }
             return JoinLink(use: use, partner: other, column: place.column, partnerColumn: partner.column)
         }
+        let ranking = isReshaped ? nil : reader.ranking().flatMap { place, isDescending -> Ranking? in
+            guard let use = single[place.source], uses.count(where: { $0.relation == uses[use].relation }) == 1
+            else { return nil }
+            return Ranking(use: use, column: place.column, isDescending: isDescending)
+        }
         let level = select.levels[0]
         let isOne = select.levels.count == 1 && select.sources.count == 1
             && uses.allSatisfy { $0.relation == relations[0]?.oid }
@@ -212,7 +217,7 @@ struct SelectResolver {
                 uses: uses, functions: functions, isRowForRow: isRowForRow, parameterCount: select.parameterCount,
                 columns: columns(of: 0), rights: rights(), classes: allClasses(), ordersText: ordersText,
                 namesCollation: select.namesCollation,
-                isPointRead: isRowForRow && isByKeyAlone(uses), links: links))
+                isPointRead: isRowForRow && isByKeyAlone(uses), links: links, ranking: ranking))
     }
 
     /// The only condition is that each column of the primary key is a value.

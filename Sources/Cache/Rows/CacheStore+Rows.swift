@@ -9,8 +9,11 @@ extension CacheStore {
     /// Whether the row tier has the answer to an execution.
     func mayReadRows(_ execution: Execution) -> Bool { usesForRead(execution) != nil }
 
-    /// What an execution reads, if all of it is in the cache database, which would compute the same of it.
-    private func usesForRead(_ execution: Execution) -> (uses: [BoundUse], links: [JoinLink])? {
+    /// What an execution reads, if all of it is in the cache database, which would compute the same of it; and what its
+    /// answer has to show, if only some first rows are there.
+    private func usesForRead(
+        _ execution: Execution
+    ) -> (uses: [BoundUse], links: [JoinLink], proof: RankingProof?)? {
         guard rows.hasRoomForRead, isServing, originDatabase != nil, let query = execution.statement.pointee.query,
             execution.statement.pointee.rowsRefusal != .always, execution.key.count == execution.tail.count,
             isPortable(query, profile: execution.statement.pointee.profile),
@@ -18,21 +21,37 @@ extension CacheStore {
             let binding = binding(execution.statement, execution.tail),
             execution.statement.pointee.rowsRefusal != .binary || !(binding.tail?.asksForBinary ?? false)
         else { return nil }
-        let uses = binding.bind(query)
-        guard rows.covers(uses, query.links, named: named(query)) else { return nil }
+        var uses = binding.bind(query)
+        var proof: RankingProof?
+        let named = named(query)
+        if !rows.covers(uses, query.links, named: named) {
+            guard let first = firstRows(execution.statement, binding),
+                let (narrowed, needed) = rows.narrowed(uses, first), rows.covers(narrowed, query.links, named: named)
+            else { return nil }
+            uses = narrowed
+            proof = needed
+        }
         // It would show what the origin does not show to anybody yet [T2].
         guard !visibility.matches(uses) || Mutation.rowsAheadOfOrigin.isOn else {
             isVisibilityUrgent = true
             return nil
         }
-        return (uses, query.links)
+        return (uses, query.links, proof)
+    }
+
+    /// The rows that an execution's LIMIT asks for, where they are the first in the order of a column.
+    private func firstRows(_ statement: UnsafeMutablePointer<Statement>, _ binding: OperandBinding) -> RankedRows? {
+        guard let ranking = statement.pointee.query?.ranking, let range = rowRange(statement, binding.tail),
+            let limit = range.limit, limit > 0, limit <= RankedRows.countMax, range.offset <= RankedRows.countMax
+        else { return nil }
+        return RankedRows(ranking: ranking, limit: limit, count: limit + range.offset)
     }
 
     /// Begins to read an execution's answer in the cache database; nil where the origin has to be asked.
     ///
     /// The entry is found by whoever asks for the same meanwhile, like one whose answer the origin is giving.
     func beginRead(_ execution: Execution) -> EntryID? {
-        guard let (uses, links) = usesForRead(execution),
+        guard let (uses, links, proof) = usesForRead(execution),
             let id = memo.beginCapture(
                 statement: execution.statement.pointee.id, tail: execution.key,
                 hash: memo.hash(execution.statement, tail: execution.key), uses: uses)
@@ -43,16 +62,21 @@ extension CacheStore {
                 entry: id.packed, statement: execution.statement.pointee.id.packed,
                 bindTail: execution.tail.count == 0 ? [0, 0, 0, 0, 0, 0] : execution.tail.bytes,
                 profile: execution.statement.pointee.profile),
-            uses: uses, links)
+            uses: uses, links, proof: proof)
         counters.rowReads += 1
         if rows.isSubsumed(uses) { counters.subsumptions += 1 }
         return id
     }
 
     /// The origin has to answer: next time the rows may be here.
-    func wantRows(_ query: ResolvedQuery, _ uses: [BoundUse], profile: UInt32) {
-        guard rows.isReady, isPortable(query, profile: profile) else { return }
-        rows.want(uses, query.links, named: named(query), { catalog.relation($0) })
+    func wantRows(
+        _ query: ResolvedQuery, _ uses: [BoundUse], _ statement: UnsafeMutablePointer<Statement>,
+        _ binding: OperandBinding
+    ) {
+        guard rows.isReady, isPortable(query, profile: statement.pointee.profile) else { return }
+        rows.want(uses, query.links, first: firstRows(statement, binding), named: named(query)) {
+            catalog.relation($0)
+        }
     }
 
     /// Whether the cache database would compute the same bytes.
@@ -163,9 +187,10 @@ extension CacheStore {
     }
 
     /// - Parameter bytes: that were copied.
-    public func populationLoaded(_ id: PopulationID, bytes: Int) {
+    /// - Parameter reach: how far some first rows go, where these were asked for.
+    public func populationLoaded(_ id: PopulationID, bytes: Int, reach: FirstRowsReach? = nil) {
         let beat = beats.next
-        if rows.populationLoaded(id, bytes: bytes, nextBeat: beat) { beats.want(beat) }
+        if rows.populationLoaded(id, bytes: bytes, reach: reach, nextBeat: beat) { beats.want(beat) }
     }
 
     /// - Parameter keys: as text; nil where there are too many, or none could be read.
@@ -228,7 +253,7 @@ extension CacheStore {
     /// All of it has come.
     public func readEnded(_ entry: UInt64) {
         let id = EntryID(packed: entry)
-        guard rows.readEnded(entry) != nil, let memoEntry = memo[id], memoEntry.pointee.state == .capturing else {
+        guard let read = rows.readEnded(entry), let memoEntry = memo[id], memoEntry.pointee.state == .capturing else {
             // Its room was taken away meanwhile: whoever waits goes to the origin.
             releaseFollowers(of: id)
             return
@@ -238,6 +263,11 @@ extension CacheStore {
         else {
             refuseRows(id)
             return
+        }
+        if let proof = read.proof {
+            let isProven = isProven(proof, memoEntry)
+            rows.proven(proof, isProven)
+            guard isProven else { return drop(id) }
         }
         if let statement = statements[memoEntry.pointee.statement], statement.pointee.rowShape == nil {
             statement.pointee.rowShape = memoEntry.pointee.description.rowShape
@@ -252,6 +282,15 @@ extension CacheStore {
         memo.makeServable(id)
         counters.rowAnswers += 1
         releaseFollowers(of: id)
+    }
+
+    private func isProven(_ proof: RankingProof, _ entry: UnsafeMutablePointer<MemoEntry>) -> Bool {
+        guard let statement = statements[entry.pointee.statement],
+            let binding = binding(statement, entry.pointee.tail.view)
+        else { return false }
+        return withView(statement.pointee.describeReply ?? []) { described in
+            proof.holds(for: entry.pointee, described: described.count > 0 ? described : nil, tail: binding.tail)
+        }
     }
 
     /// There is no answer this time: whoever waits goes to the origin.

@@ -24,7 +24,7 @@ struct RelationPool {
         case refused(String)
     }
     struct Loaded {
-        let fragment: Fragment
+        var fragment: Fragment
         /// Nil when it is complete.
         var population: PopulationID?
         /// Was used since the clock's hand came by.

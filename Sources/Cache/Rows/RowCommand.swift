@@ -103,6 +103,36 @@ public struct PopulationPlan: Equatable, Sendable {
     public var condition: String?
     /// Of what the origin sends; more fails with `.tooLarge`.
     public var bytesMax: Int
+    /// Nil for all rows that satisfy the condition.
+    public var first: FirstRows?
+}
+
+/// The first rows in the order of a column.
+public struct FirstRows: Equatable, Sendable {
+    public var column: String
+    /// What ORDER BY says: SQL.
+    public var order: String
+    public var countMax: Int
+}
+
+/// How far the first rows go that were copied.
+public struct FirstRowsReach: Equatable, Sendable {
+    public var count = 0
+    /// The column's value in the last row, as text; nil for NULL.
+    public var last: [UInt8]?
+    /// Rows in front of the first with that value.
+    public var countAhead = 0
+
+    public init() {}
+
+    /// The next row has this value.
+    public mutating func append(_ value: [UInt8]?) {
+        if count == 0 || value != last {
+            countAhead = count
+            last = value
+        }
+        count += 1
+    }
 }
 
 /// Which values to list: those of one column in the rows of a relation's table that satisfy a condition.

@@ -10,6 +10,9 @@ public struct RowLimits: Equatable, Sendable {
     public var populationsMax = 2
     /// Waiting to begin.
     public var populationsWaitingMax = 1000
+    /// First rows of a relation that are loaded beyond those that are asked for: not every row that goes shall cost a
+    /// copy.
+    public var spareRows = 200
     /// Executions in the cache database that are not answered yet.
     public var readsMax = 256
     /// Row operations that were not answered; with more the cache database is too slow to follow.

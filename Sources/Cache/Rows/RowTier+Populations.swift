@@ -59,7 +59,7 @@ extension RowTier {
             .populate(
                 PopulationPlan(
                     id: id, relation: fragment.relation, condition: fragment.condition(pool.relation),
-                    bytesMax: limits.fragmentBytesMax)))
+                    bytesMax: limits.fragmentBytesMax, first: populations[id]?.first?.rows)))
         return true
     }
 
@@ -84,11 +84,15 @@ extension RowTier {
     }
 
     /// The copy is whole. `nextBeat` is the number of the first beat that begins from now on.
-    mutating func populationLoaded(_ id: PopulationID, bytes: Int, nextBeat: UInt64) -> Bool {
+    /// - Parameter reach: of the first rows, if it was made of these.
+    mutating func populationLoaded(
+        _ id: PopulationID, bytes: Int, reach: FirstRowsReach? = nil, nextBeat: UInt64
+    ) -> Bool {
         guard let relation = populations[id]?.fragment.relation, populations[id]?.state == .copying else {
             send(.forget(id))
             return false
         }
+        if populations[id]?.first != nil, !narrow(id, reach ?? FirstRowsReach()) { return false }
         if let index = pools[relation]?.fragments.firstIndex(where: { $0.population == id }) {
             pools[relation]?.fragments[index].bytes = bytes
         }
@@ -99,7 +103,8 @@ extension RowTier {
     mutating func populationFailed(_ id: PopulationID, _ failure: PopulationFailure) {
         guard let population = populations[id] else { return }
         let relation = population.fragment.relation
-        let name = pools[relation].flatMap { population.fragment.condition($0.relation) } ?? ""
+        let name = population.first?.name
+            ?? pools[relation].flatMap { population.fragment.condition($0.relation) } ?? ""
         // What fails again and again would cost the origin a query at each miss.
         if failure == .tooLarge || failure != .busy && hasFailedOften(relation, name) {
             if refused[relation, default: []].count >= Self.refusedMax { refused[relation] = [] }
@@ -108,7 +113,7 @@ extension RowTier {
         give(up: id, failure)
     }
 
-    private mutating func hasFailedOften(_ relation: OID, _ name: String) -> Bool {
+    mutating func hasFailedOften(_ relation: OID, _ name: String) -> Bool {
         if failures.count >= Self.missesMax { failures.removeAll(keepingCapacity: true) }
         let key = "\(relation.value) \(name)"
         failures[key, default: 0] += 1

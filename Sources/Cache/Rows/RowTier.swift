@@ -32,7 +32,9 @@ struct RowTier {
         case ready
     }
     struct Population {
-        let fragment: Fragment
+        var fragment: Fragment
+        /// How many rows of it are copied, and in which order, if not all.
+        var first: FirstRowsPlan?
         var isPinned = false
         /// For a dependent fragment.
         var isOfKeys = false
@@ -85,6 +87,8 @@ struct RowTier {
         let uses: [BoundUse]
         let links: [JoinLink]
         let command: RowRead
+        /// What its answer has to show.
+        var proof: RankingProof?
         /// Is sent when this batch was applied; 0 when it was sent.
         var waitsFor: UInt64
     }
@@ -124,9 +128,11 @@ struct RowTier {
     /// How often a fragment that is not there would have been of use.
     var misses: [String: Int] = [:]
     static let missesMax = 10_000
-    /// How often a fragment could not be loaded.
+    /// How often in a row a fragment could not be loaded, or had too few rows.
     var failures: [String: Int] = [:]
     static let failuresMax = 5
+    /// Rows behind fewer than which nothing is looked for in fragments of some first rows.
+    var tooShort: [String: Int] = [:]
     /// Relations whose schema should be asked for.
     var wantedSchemas: [OID] = []
     var counters = RowCounters()
@@ -205,6 +211,7 @@ struct RowTier {
         refused.removeAll()
         misses.removeAll()
         failures.removeAll()
+        tooShort.removeAll()
         wantedSchemas.removeAll()
         knownMapping = nil
     }
@@ -334,10 +341,12 @@ struct RowTier {
     }
 
     /// A query has missed: what it reads is loaded if that is worth it.
-    /// - Parameter isPinned: it is, whatever it costs.
+    /// - Parameters:
+    ///   - first: the rows that its LIMIT asks for.
+    ///   - isPinned: it is, whatever it costs.
     mutating func want(
-        _ uses: [BoundUse], _ links: [JoinLink] = [], named: [Relation], _ relation: (OID) -> Relation?,
-        isPinned: Bool = false
+        _ uses: [BoundUse], _ links: [JoinLink] = [], first: RankedRows? = nil, named: [Relation],
+        _ relation: (OID) -> Relation?, isPinned: Bool = false
     ) {
         guard isReady else { return }
         for relation in named { make(relation) }
@@ -347,7 +356,12 @@ struct RowTier {
                 continue
             }
             guard pool.isReady, !pool.isLoading(use), !(pools[use.relation]?.covers(use) ?? false) else { continue }
-            if !populate(use, pool, isPinned: isPinned) { wantDependent(position, uses, links, isPinned: isPinned) }
+            if populate(use, pool, isPinned: isPinned) { continue }
+            if let first, first.ranking.use == position {
+                wantFirst(first, use)
+            } else {
+                wantDependent(position, first.flatMap { narrowed(uses, $0)?.uses } ?? uses, links, isPinned: isPinned)
+            }
         }
     }
 
@@ -398,13 +412,15 @@ struct RowTier {
     }
 
     @discardableResult
-    mutating func begin(_ fragment: Fragment, isPinned: Bool, isOfKeys: Bool = false) -> PopulationID? {
+    mutating func begin(
+        _ fragment: Fragment, first: FirstRowsPlan? = nil, isPinned: Bool, isOfKeys: Bool = false
+    ) -> PopulationID? {
         guard waiting.count < limits.populationsWaitingMax,
             !waiting.contains(where: { populations[$0]?.fragment == fragment })
         else { return nil }
         lastPopulation += 1
         let id = PopulationID(number: lastPopulation)
-        populations[id] = Population(fragment: fragment, isPinned: isPinned, isOfKeys: isOfKeys)
+        populations[id] = Population(fragment: fragment, first: first, isPinned: isPinned, isOfKeys: isOfKeys)
         waiting.append(id)
         return id
     }
@@ -414,7 +430,7 @@ struct RowTier {
     var hasRoomForRead: Bool { isReady && reads.count < limits.readsMax }
 
     /// - Precondition: `covers(uses)`, and the entry is in the dependency index since before.
-    mutating func read(_ command: RowRead, uses: [BoundUse], _ links: [JoinLink] = []) {
+    mutating func read(_ command: RowRead, uses: [BoundUse], _ links: [JoinLink] = [], proof: RankingProof? = nil) {
         lastRead += 1
         let waitsFor =
             outstanding.last { batch in
@@ -424,7 +440,8 @@ struct RowTier {
             }?.sequence ?? 0
         let mustWait = waitsFor > 0 && !Mutation.readBeforeApplied.isOn
         reads[command.entry] = Read(
-            number: lastRead, uses: uses, links: links, command: command, waitsFor: mustWait ? waitsFor : 0)
+            number: lastRead, uses: uses, links: links, command: command, proof: proof,
+            waitsFor: mustWait ? waitsFor : 0)
         if !mustWait { send(.read(command)) }
     }
 

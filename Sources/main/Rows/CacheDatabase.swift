@@ -34,7 +34,7 @@ package enum CacheDatabaseEvent {
     /// A batch was refused: what is there is of no use any more.
     case applyFailed(String)
     /// With the bytes that were copied.
-    case populationLoaded(PopulationID, bytes: Int)
+    case populationLoaded(PopulationID, bytes: Int, reach: FirstRowsReach?)
     case populationFailed(PopulationID, PopulationFailure)
     /// Whole messages of a read's answer.
     case readArrived(UInt64, [UInt8])

@@ -14,7 +14,7 @@ import PGProtocol
 final class PopulationWorker {
     enum Event {
         /// With the bytes that were copied.
-        case loaded(PopulationID, Int)
+        case loaded(PopulationID, Int, FirstRowsReach?)
         case failed(PopulationID, PopulationFailure)
         /// Without its connection to the cache database it is of no use.
         case lost(String)
@@ -43,6 +43,8 @@ final class PopulationWorker {
     private var plan: PopulationPlan?
     private var sql: CacheSQL?
     private var bytes = 0
+    /// Where first rows are copied.
+    private var reach: FirstRowsReach?
     private var buffer = ByteWriter()
     private var isPaused = false
     private var isOriginConnected = false
@@ -93,6 +95,7 @@ final class PopulationWorker {
         self.plan = plan
         self.sql = sql
         bytes = 0
+        reach = plan.first == nil ? nil : FirstRowsReach()
         failure = nil
         state = .opening
         send(.create, CacheSQL.query("CREATE UNLOGGED TABLE \(CacheSQL.staging(plan.id)) (LIKE \(sql.name))"))
@@ -173,19 +176,31 @@ final class PopulationWorker {
     private func copyOut() {
         guard let plan, let sql else { return }
         let condition = plan.condition.map { " WHERE \($0)" } ?? ""
-        origin.query("COPY (SELECT \(sql.columnList) FROM ONLY \(sql.name)\(condition)) TO STDOUT", [])
+        let first = plan.first.map { " ORDER BY \($0.order) LIMIT \($0.countMax)" } ?? ""
+        origin.query("COPY (SELECT \(sql.columnList) FROM ONLY \(sql.name)\(condition)\(first)) TO STDOUT", [])
     }
 
     private func copied(_ data: [UInt8]) {
         guard case .copying = state, let plan else { return }
         bytes += data.count
         guard bytes <= plan.bytesMax else { return end(.tooLarge) }
+        if let first = plan.first, let position = sql?.table.columns.firstIndex(of: first.column) {
+            reach?.append(Self.value(data, position))
+        }
         buffer.message(FrontendType.copyData) { $0.append(data) }
         if buffer.bytes.count >= Self.chunkBytes { sendBuffer() }
         if cache.unsentBytes > Self.unsentBytesMax, !isPaused {
             isPaused = true
             origin.pause()
         }
+    }
+
+    /// Of a row as COPY writes it (manual, COPY, "Text Format"), for types whose values it writes as they are.
+    private static func value(_ row: [UInt8], _ position: Int) -> [UInt8]? {
+        let values = row.split(separator: UInt8(ascii: "\t"), omittingEmptySubsequences: false)
+        guard values.indices.contains(position) else { return nil }
+        let value = values[position].prefix { $0 != UInt8(ascii: "\n") }
+        return value.elementsEqual("\\N".utf8) ? nil : Array(value)
     }
 
     private func sendBuffer() {
@@ -233,7 +248,7 @@ final class PopulationWorker {
         failure = nil
         state = .idle
         guard let outcome else {
-            events.append(.loaded(plan.id, bytes))
+            events.append(.loaded(plan.id, bytes, reach))
             return
         }
         send(.drop, CacheSQL.query("DROP TABLE IF EXISTS \(CacheSQL.staging(plan.id))"))

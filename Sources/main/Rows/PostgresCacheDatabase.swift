@@ -462,7 +462,8 @@ package final class PostgresCacheDatabase: CacheDatabase {
 
     private func workerEvent(_ event: PopulationWorker.Event) {
         switch event {
-        case .loaded(let id, let bytes): events.append(.populationLoaded(id, bytes: bytes))
+        case .loaded(let id, let bytes, let reach):
+            events.append(.populationLoaded(id, bytes: bytes, reach: reach))
         case .failed(let id, let failure): events.append(.populationFailed(id, failure))
         case .lost(let reason): lose(reason)
         }

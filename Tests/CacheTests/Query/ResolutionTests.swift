@@ -230,6 +230,44 @@ private func query(_ text: String, types: [UInt32] = []) -> ResolvedQuery? {
         #expect((query(text)?.isPointRead ?? false) == isPointRead)
     }
 
+    /// The order in which LIMIT takes rows, as `column of use` with a minus for a descending one.
+    @Test(arguments: [
+        ("select * from t order by id limit 1", "id of 0"), ("select * from t order by id desc limit 1", "-id of 0"),
+        ("select * from t order by at desc nulls last, a limit 1", "-at of 0"),
+        ("select * from t order by at desc limit 1", nil), ("select * from t order by at nulls first limit 1", nil),
+        ("select * from t order by id", nil), ("select * from t limit 1", nil),
+        ("select * from t order by name limit 1", nil), ("select * from t order by flag limit 1", nil),
+        ("select * from t order by doubled limit 1", nil), ("select * from t order by price limit 1", "price of 0"),
+        ("select * from t order by id + 1 limit 1", nil), ("select * from t order by id using > limit 1", nil),
+        ("select a as id from t order by id limit 1", "a of 0"), ("select a + 1 as id from t order by id limit 1", nil),
+        ("select a as id, t.* from t order by t.id limit 1", "id of 0"),
+        ("select name, b from t order by 2 limit 1", "b of 0"), ("select *, b from t order by 2 limit 1", nil),
+        ("select a from t order by 2 limit 1", nil), ("select count(*) from t order by 1 limit 1", nil),
+        ("select distinct a from t order by a limit 1", nil), ("select a from t group by a order by a limit 1", nil),
+        ("select a, sum(a) over () from t order by a limit 1", nil),
+        ("select a from t union select a from u order by a limit 1", nil),
+        ("select generate_series(1, a) from t order by a limit 1", nil),
+        ("select * from (select b from t where a = 1) x order by b limit 1", "b of 0"),
+        ("select * from (select b from t order by a limit 5) x order by b limit 1", nil),
+        ("select * from (select b from t order by a limit 5) x", nil),
+        ("select t.a from t join u on t.id = u.id order by u.b limit 1", "b of 1"),
+        ("select t.a from t left join u on t.id = u.id order by u.b limit 1", "b of 1"),
+        // What is never NULL may be so on this side.
+        ("select t.a from t left join u on t.id = u.id order by u.id desc limit 1", nil),
+        ("select t.a from t left join u on t.id = u.id order by t.id desc limit 1", "-id of 0"),
+        ("select x.a from t x join t y on x.id = y.a order by x.id limit 1", nil),
+        ("select a from t where id in (select id from u) order by id limit 1", "id of 0"),
+        ("select a from t where exists (select from t x where x.a = t.id) order by id limit 1", nil),
+        ("select * from family order by id limit 1", nil),
+    ] as [(String, String?)])
+    func rankings(text: String, expected: String?) throws {
+        let resolved = try #require(query(text))
+        let ranking = resolved.ranking.map {
+            "\($0.isDescending ? "-" : "")\(FixtureCatalog.columns[$0.column].0) of \($0.use)"
+        }
+        #expect(ranking == expected)
+    }
+
     @Test func functionsAndParametersAreListed() {
         let resolved = query("select lower(name), upper(name) from t where a = $3 and b = $1")
         let expected = ["lower", "upper"].flatMap { catalog.functions(named: $0).map(\.oid) }

@@ -1,0 +1,210 @@
+import Mutation
+import PGProtocol
+
+/// The first rows of a relation in the order of a column, as many as LIMIT asks for and some more: of the posts of a
+/// forum the latest.
+///
+///     asked ─miss, admitted→ copying (the whole condition) ─copied→ narrowed to what is in front of the last row
+///
+/// They are loaded where all rows that satisfy the condition would be too many. What is complete then is an ordinary
+/// fragment, `created > '…'`; which one is known when its rows are. A query reads it as if its WHERE said so
+/// (`Ranking`), and its answer proves that this was right: it has all the rows that LIMIT asks for, and the last of
+/// them is in the fragment. If not, the origin is asked, and more is loaded at the next miss.
+///
+/// So the fragment grows at its front with the rows that come, and gets shorter with those that go.
+struct RankedRows {
+    let ranking: Ranking
+    /// That LIMIT asks for, and those in front of them that OFFSET leaves out.
+    let limit: Int
+    let count: Int
+
+    static let countMax = 10_000
+}
+
+/// What a population of first rows is about.
+struct FirstRowsPlan: Equatable {
+    let ranking: Ranking
+    let rows: FirstRows
+    /// That somebody asked for; what is too short for them is of no use.
+    let countWanted: Int
+    /// What is remembered of it.
+    let name: String
+}
+
+/// What an answer has to show to be the right one.
+struct RankingProof {
+    let relation: Relation
+    /// Holds for the last row.
+    let constraint: BoundConstraint
+    /// The number of rows.
+    let limit: Int
+    /// What is remembered where it does not.
+    let name: String
+    let shortName: String
+    let count: Int
+}
+
+extension RowTier {
+    /// The uses under a further condition that a complete fragment fulfils, and what proves that it alters nothing.
+    func narrowed(_ uses: [BoundUse], _ first: RankedRows) -> (uses: [BoundUse], proof: RankingProof)? {
+        guard uses.indices.contains(first.ranking.use), let pool = pools[uses[first.ranking.use].relation] else {
+            return nil
+        }
+        var uses = uses
+        let use = uses[first.ranking.use]
+        for loaded in pool.fragments where loaded.isComplete {
+            guard let constraint = loaded.fragment.reach(beyond: use, first.ranking) else { continue }
+            let name = name(use, first.ranking, pool)
+            let shortName = "\(name) \(constraint.test)"
+            if let count = tooShort[shortName], count <= first.count { continue }
+            uses[first.ranking.use].constraints.append(constraint)
+            return (
+                uses,
+                RankingProof(
+                    relation: pool.relation, constraint: constraint, limit: first.limit, name: name,
+                    shortName: shortName, count: first.count)
+            )
+        }
+        return nil
+    }
+
+    private func name(_ use: BoundUse, _ ranking: Ranking, _ pool: RelationPool) -> String {
+        "\(Fragment(use).condition(pool.relation) ?? "true") by \(ranking.column) \(ranking.isDescending)"
+    }
+
+    /// A query has missed that asks for some first rows of a use, all of which are too many.
+    mutating func wantFirst(_ first: RankedRows, _ use: BoundUse) {
+        guard let pool = pools[use.relation], first.limit > 0, first.count <= RankedRows.countMax,
+            pool.relation.columns.indices.contains(first.ranking.column)
+        else { return }
+        let name = name(use, first.ranking, pool)
+        var alone = first.ranking
+        alone.use = 0
+        let isThere = narrowed([use], RankedRows(ranking: alone, limit: first.limit, count: first.count)) != nil
+        guard !isThere, !(refused[use.relation]?.contains(name) ?? false), isOftenMissed(use.relation, name) else {
+            return
+        }
+        let column = pool.relation.columns[first.ranking.column]
+        let identifier = SQLText.identifier(column.name)
+        // As the query says it, and an index has it.
+        let order = identifier + (first.ranking.isDescending ? column.isNotNull ? " DESC" : " DESC NULLS LAST" : "")
+        let rows = FirstRows(column: column.name, order: order, countMax: first.count + limits.spareRows)
+        let plan = FirstRowsPlan(ranking: first.ranking, rows: rows, countWanted: first.count, name: name)
+        begin(Fragment(use), first: plan, isPinned: false)
+    }
+
+    /// The copy is here: the fragment is what it is complete for.
+    /// - Returns: false where that is of no use.
+    mutating func narrow(_ id: PopulationID, _ reach: FirstRowsReach) -> Bool {
+        guard let population = populations[id], let plan = population.first,
+            let index = pools[population.fragment.relation]?.fragments.firstIndex(where: { $0.population == id }),
+            let column = pools[population.fragment.relation]?.relation.columns[plan.ranking.column]
+        else { return false }
+        // All that there are.
+        if reach.count < plan.rows.countMax { return true }
+        // Too many are equal.
+        guard reach.countAhead >= plan.countWanted else {
+            populationFailed(id, .tooLarge)
+            return false
+        }
+        let test: BoundConstraint.Test
+        if let last = reach.last {
+            guard let value = withView(last, { Value(text: $0, kind: column.kind) }) else {
+                populationFailed(id, .failed("a value that is not read"))
+                return false
+            }
+            let limit = BoundConstraint.Limit(value: value, isInclusive: false)
+            test = plan.ranking.isDescending ? .range(lower: limit, upper: nil) : .range(lower: nil, upper: limit)
+        } else {
+            test = .isNotNull
+        }
+        // Whose row is meant to be in the copy, and may be behind what was copied.
+        guard population.touched.values.allSatisfy({ $0 == nil }) else {
+            give(up: id)
+            return false
+        }
+        let fragment = Fragment(
+            relation: population.fragment.relation,
+            constraints: population.fragment.constraints
+                + [BoundConstraint(column: plan.ranking.column, test: test)])
+        pools[fragment.relation]?.fragments[index].fragment = fragment
+        populations[id]?.fragment = fragment
+        return true
+    }
+
+    /// An answer has shown that it is the right one, or has not.
+    mutating func proven(_ proof: RankingProof, _ isProven: Bool) {
+        if isProven {
+            if !failures.isEmpty { failures["\(proof.relation.oid.value) \(proof.name)"] = nil }
+            return
+        }
+        if tooShort.count >= Self.missesMax { tooShort.removeAll(keepingCapacity: true) }
+        tooShort[proof.shortName] = proof.count
+        guard hasFailedOften(proof.relation.oid, proof.name) else { return }
+        if refused[proof.relation.oid, default: []].count >= Self.refusedMax { refused[proof.relation.oid] = [] }
+        refused[proof.relation.oid, default: []].insert(proof.name)
+    }
+}
+
+extension Fragment {
+    /// The constraint that a use lacks to lie in the fragment, if it says of the rows no more than that they are not
+    /// behind some value.
+    fileprivate func reach(beyond use: BoundUse, _ ranking: Ranking) -> BoundConstraint? {
+        guard relation == use.relation else { return nil }
+        let lacking = constraints.filter { wanted in !use.constraints.contains { $0.implies(wanted) } }
+        guard lacking.count == 1, lacking[0].column == ranking.column else { return nil }
+        switch lacking[0].test {
+        case .isNotNull: return lacking[0]
+        case .range(.some, nil) where ranking.isDescending: return lacking[0]
+        case .range(nil, .some) where !ranking.isDescending: return lacking[0]
+        default: return nil
+        }
+    }
+}
+
+extension RankingProof {
+    /// Whether an answer is the right one: it has as many rows as were asked for, and the last of them is not behind
+    /// what is complete.
+    ///
+    /// - Parameters:
+    ///   - described: what Describe once said of the statement, for an answer without a description of its own.
+    ///   - tail: nil for the simple protocol.
+    func holds(for entry: MemoEntry, described: ByteView?, tail: BindTail?) -> Bool {
+        if Mutation.rankingUnproven.isOn { return true }
+        guard entry.rowCount == limit, let start = entry.place(ofRow: limit - 1), let end = entry.place(ofRow: limit),
+            let description = entry.descriptionCount > 0
+                ? entry.bytes.slice(from: 0, count: entry.descriptionCount) : described
+        else { return false }
+        let row = entry.bytes.slice(from: start, count: end - start).dropFirst(5)
+        do throws(ProtocolError) {
+            guard let value = try value(in: row, description, tail) else { return false }
+            return constraint.mayHold(.value(value))
+        } catch {
+            return false
+        }
+    }
+
+    /// The column's value in a row; nil where it is not shown, NULL or not read.
+    private func value(
+        in row: ByteView, _ description: ByteView, _ tail: BindTail?
+    ) throws(ProtocolError) -> Value? {
+        let column = relation.columns[constraint.column]
+        guard let fields = try ResultField.all(in: description, tail: tail),
+            let place = fields.firstIndex(where: { $0.table == relation.oid && $0.column == column.number }),
+            fields[place].type == column.type
+        else { return nil }
+        var reader = ByteReader(row)
+        guard Int(try reader.uint16("number of values")) > place else { return nil }
+        var shown: ByteView?
+        for _ in 0...place {
+            let length = try reader.int32("length of a value")
+            shown = length == -1 ? nil : try reader.bytes(Int(length), "value")
+        }
+        return shown.flatMap { view in
+            switch fields[place].format {
+            case .text: Value(text: view, kind: column.kind)
+            case .binary: Value(binary: view, kind: column.kind, type: column.type)
+            }
+        }
+    }
+}
