@@ -35,6 +35,8 @@ public struct CacheCounters: Sendable {
     public var deletes: UInt64 = 0
     public var truncates: UInt64 = 0
     public var invalidations: UInt64 = 0
+    /// Answers that a change could have altered by what its row was like before, and did not.
+    public var spared: UInt64 = 0
     public var beats: UInt64 = 0
 
     /// Statements forwarded, by the position of their reason in `ForwardReason.allCases`.

@@ -67,10 +67,15 @@ extension CacheStore {
         }
         guard !limits.ignoresChanges else { return }
         var patched: [EntryID] = []
+        var suspended: [Int: [EntryID]] = [:]
         for (position, change) in changes.enumerated() {
-            patched += memo.invalidate(by: change, at: watermark, into: &invalidated) {
-                position < whole ? nil : patch(transaction.changes[position - whole], change)
-            }
+            let source = position < whole ? nil : transaction.changes[position - whole]
+            let maySuspend = source.map { mayBeTold($0) } ?? false
+            let outcome = memo.invalidate(
+                by: change, at: watermark, into: &invalidated, patch: { source.flatMap { patch($0, change) } },
+                suspends: { maySuspend && images.suspend($0) })
+            patched += outcome.patched
+            if !outcome.suspended.isEmpty { suspended[position - whole] = outcome.suspended }
         }
         counters.invalidations &+= UInt64(invalidated.count)
         if !Mutation.followerGetsOldAnswer.isOn { for id in invalidated { releaseFollowers(of: id) } }
@@ -79,7 +84,9 @@ extension CacheStore {
             narrowID: transaction.narrowID, changes: changes,
             patches: Visibility.Patches(transaction: counters.transactions, entries: patched))
         if rows.isReady {
-            rows.received(transaction, Array(changes.dropFirst(transaction.whollyChanged.count))) { shapes[$0] }
+            let asked = rows.received(
+                transaction, Array(changes.dropFirst(whole)), asking: Set(suspended.keys)) { shapes[$0] }
+            awaitImages(suspended, of: transaction, asked)
         } else if !Mutation.absenceForgotten.isOn {
             rows.missed(transaction)
         }
@@ -112,7 +119,7 @@ extension CacheStore {
     }
 
     /// The change by positions of the catalog's columns; the whole relation where that is not certain [I3].
-    private func bind(_ change: RowChange) -> BoundChange {
+    func bind(_ change: RowChange) -> BoundChange {
         guard let relation = catalog.relation(change.relation),
             let mapping = mapping(change.relation, relation)
         else { return BoundChange(relation: change.relation, extent: .whole) }

@@ -117,6 +117,7 @@ public final class CacheStore {
 
     // Rows.
     var rows: RowTier
+    var images = AwaitedImages()
     var pinned: PinnedQueries
     var likeness = Likeness()
     /// What a cache database has to be like.

@@ -323,18 +323,22 @@ final class Memo {
     }
 
     /// Invalidates everything that this change can alter and tells which entries those were, but for what takes the
-    /// change in. `invalidated` is appended to: the caller reuses it.
+    /// change in, or waits for what else is known of the row. `invalidated` is appended to: the caller reuses it.
     ///
-    /// - Returns: what the change was written into, and no earlier one of its transaction.
+    /// - Parameter suspends: whether an entry may be suspended: it is as it was, but may not be served before `resume`.
+    /// - Returns: what the change was written into, and no earlier one of its transaction; what was suspended.
     @discardableResult
     func invalidate(
-        by change: BoundChange, at watermark: LSN, into invalidated: inout [EntryID], patch: () -> RowPatch? = { nil }
-    ) -> [EntryID] {
+        by change: BoundChange, at watermark: LSN, into invalidated: inout [EntryID], patch: () -> RowPatch? = { nil },
+        suspends: (EntryID) -> Bool = { _ in false }
+    ) -> (patched: [EntryID], suspended: [EntryID]) {
         let first = invalidated.count
         dependencies.affected(by: change, into: &invalidated)
-        guard invalidated.count > first else { return [] }
+        guard invalidated.count > first else { return ([], []) }
         let patch = patch()
         var patched: [EntryID] = []
+        var suspended: [EntryID] = []
+        let areFew = invalidated.count - first <= Self.suspendedMax
         var kept = first
         for position in first..<invalidated.count {
             let id = invalidated[position]
@@ -346,6 +350,13 @@ final class Memo {
                     continue
                 }
             }
+            if areFew, let entry = self[id], entry.pointee.isSuspendable, suspends(id) {
+                suspended.append(id)
+                if Mutation.imageNotAwaited.isOn { continue }
+                entry.pointee.waits.insert(.image)
+                entry.pointee.state = .captured
+                continue
+            }
             invalidated[kept] = id
             kept += 1
             if staysAlthoughAltered(id) { continue }
@@ -353,7 +364,22 @@ final class Memo {
             invalidate(id)
         }
         invalidated.removeLast(invalidated.count - kept)
-        return patched
+        return (patched, suspended)
+    }
+
+    /// By one change; of more it is not worth it.
+    private static let suspendedMax = 64
+
+    /// No change that it was suspended for has altered it.
+    func resume(_ id: EntryID) {
+        guard let entry = self[id], entry.pointee.state == .captured else { return }
+        _ = end(.image, of: entry)
+    }
+
+    /// A change that it was suspended for has altered it, or may have.
+    func invalidate(_ id: EntryID, by invalidation: Invalidation) {
+        note(invalidation, self[id])
+        invalidate(id)
     }
 
     private func note(_ invalidation: Invalidation, _ entry: UnsafeMutablePointer<MemoEntry>?) {

@@ -9,7 +9,7 @@ public struct EntryID: Hashable, Sendable {
 /// One answer of the origin, as the bytes that go to a client.
 ///
 ///     capturing ─finish→ captured ─nothing more in `waits`→ servable
-///         │                  │ ▲──────── patch ────────────────┤
+///         │                  │ ▲──────── patch, suspend ───────┤
 ///         └──────────────────┴── invalidate, abandon, evict ───┴→ dead
 ///
 /// Lives in the raw memory of `Memo` and holds no counted reference. Its key is the statement and the
@@ -34,6 +34,8 @@ struct MemoEntry {
         static let watermark = Waits(rawValue: 1)
         /// A snapshot of the origin must show the transaction `patchedBy` [T2].
         static let proof = Waits(rawValue: 2)
+        /// The row tier must tell what changed rows were like before [I2].
+        static let image = Waits(rawValue: 4)
     }
 
     var id: EntryID
@@ -84,6 +86,10 @@ struct MemoEntry {
     @inline(__always) var description: ByteView { bytes.slice(from: 0, count: descriptionCount) }
     /// DataRow messages and CommandComplete.
     @inline(__always) var rows: ByteView { bytes.dropFirst(descriptionCount) }
+
+    /// It was servable, or would be but for the same reason. What was captured a moment ago may be told to those who
+    /// waited for it, whatever the watermark [S6].
+    var isSuspendable: Bool { state == .servable || state == .captured && waits == .image }
 
     /// In the index, so that `Memo.find` finds it.
     var isLive: Bool {

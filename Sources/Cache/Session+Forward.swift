@@ -54,11 +54,18 @@ extension Session {
         switch entry.pointee.state {
         case .servable:
             break
+        case .captured where entry.pointee.waits == .image && granted != id && declined != id:
+            guard isQuiet, awaited != id else { return .park }
+            awaited = id
+            store.follow(id, number)
+            return .park
         case .captured:
             if entry.pointee.waits.contains(.proof) { store.isVisibilityUrgent = true }
             // Only who waited for the leader may have its answer before the watermark has passed it [T4] [S6]; nobody,
             // once a change was written into it.
-            guard granted == id, entry.pointee.patchedBy == 0 else { return forward(.notYetServable, store) }
+            guard granted == id, entry.pointee.patchedBy == 0, !entry.pointee.waits.contains(.image) else {
+                return forward(.notYetServable, store)
+            }
         case .capturing:
             guard declined != id else { return forward(.slowLeader, store) }
             // The client may send more while it waits; it waits once.

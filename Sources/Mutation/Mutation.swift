@@ -49,6 +49,8 @@ public enum Mutation: String, CaseIterable, Sendable {
     case linkAcrossOuterJoin = "link-across-outer-join"
     case newKeyForgotten = "new-key-forgotten"
     case rankingUnproven = "ranking-unproven"
+    case imageNotAwaited = "image-not-awaited"
+    case untoldRowHarmless = "untold-row-harmless"
     case toastMissingIgnored = "toast-missing-ignored"
     case cleanupUnderRead = "cleanup-under-read"
     case absenceForgotten = "absence-forgotten"

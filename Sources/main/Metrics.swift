@@ -37,6 +37,7 @@ public enum Metric: String, CaseIterable, Sendable {
     case cdcBeats = "cdc_beats"
     // The cache.
     case cacheInvalidations = "cache_invalidations"
+    case cacheSpared = "cache_spared"
     case cacheEvictions = "cache_evictions"
     case cacheFlushes = "cache_flushes"
     case cacheMemoHits = "cache_memo_hits"
@@ -115,6 +116,7 @@ public enum Metric: String, CaseIterable, Sendable {
         case .cdcRestarts: (.counter, "Times the change stream was lost.")
         case .cdcBeats: (.counter, "Looks at the origin's snapshot and position.")
         case .cacheInvalidations: (.counter, "Entries dropped because a row changed.")
+        case .cacheSpared: (.counter, "Answers that a change left as they were, by what the row was like before.")
         case .cacheEvictions: (.counter, "Entries dropped to make room.")
         case .cacheFlushes: (.counter, "Times the whole cache was emptied, by reason.")
         case .cacheMemoHits: (.counter, "Answers from the memo.")

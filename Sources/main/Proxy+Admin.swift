@@ -130,6 +130,7 @@ extension Proxy: AdminPages {
             MetricValue(.cdcRestarts, counters.streamLosses),
             MetricValue(.cdcBeats, counters.beats),
             MetricValue(.cacheInvalidations, counters.invalidations),
+            MetricValue(.cacheSpared, counters.spared),
             MetricValue(.cacheEvictions, figures.evictions),
             MetricValue(.cacheFlushes, counters.schemaChanges, [.init("reason", "schema")]),
             MetricValue(.cacheFlushes, counters.streamLosses, [.init("reason", "stream")]),

@@ -59,7 +59,8 @@ extension Proxy {
             case .poolFailed(let relation, let reason):
                 log.warning("no relation pool", metadata: ["oid": "\(relation)", "reason": "\(reason)"])
                 store.poolFailed(relation, reason)
-            case .applied(let sequence, let missing): store.rowsApplied(sequence, missing: missing)
+            case .applied(let sequence, let missing, let told):
+                store.rowsApplied(sequence, missing: missing, told: told)
             case .applyFailed: store.rowsFailed()
             case .populationLoaded(let id, let bytes, let reach):
                 store.populationLoaded(id, bytes: bytes, reach: reach)

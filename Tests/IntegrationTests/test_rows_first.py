@@ -34,7 +34,7 @@ def stage(origin, proxy):
 
 
 @pytest.fixture
-def rows(direct):
+def rows(direct, proxy):
     # New ones: what was loaded of the old ones is of no use.
     direct.execute(f"""
         {TABLES}
@@ -43,11 +43,12 @@ def rows(direct):
             nullif('2026-01-01'::timestamp + i * '1 hour'::interval, '2026-01-03'), nullif(i % 500, 7) / 4.0,
             'post ' || i, repeat('b' || i, 600) from generate_series(1, {COUNT}) i;
     """)
+    proxy.settle(direct)
 
 
 READS = [
-    "select id, made, title from post order by made desc limit 10",
-    "select id, made from post where length(title) > 4 order by made desc limit 3 offset 20",
+    "select id, made, title from post order by made desc, id limit 10",
+    "select id, made from post where length(title) > 4 order by made desc, id limit 3 offset 20",
     "select * from post order by id limit 7",
     "select id as number, title from post order by number desc limit 4",
     "select id, title from post order by 1 desc limit 6 offset 2",
@@ -102,7 +103,7 @@ def test_few_rows_are_loaded_and_stay(stage, rows, direct, proxy):
         proxy.settle(direct)
         stage.run((READS[0], HIT))
     # More of the same order, and less; in binary, too.
-    extended = "select id, made from post order by made desc limit $1 offset $2"
+    extended = "select id, made from post order by made desc, id limit $1 offset $2"
     for limit, offset in ((1, 0), (30, 0), (20, 60)):
         for results in ((), (1,)):
             ask_for_long(stage, [w.extended(extended, (str(limit), str(offset)), results=results)])
@@ -160,6 +161,7 @@ def test_a_null_where_there_can_be_none(stage, rows, direct, proxy):
 
 def test_what_is_behind_them_leaves_the_memo_as_it_is(origin, remembering, rows, direct):
     read = READS[0]
+    remembering.settle(direct)
     with Stage(origin, remembering) as stage:
         stage.warm(read)
         for _ in range(6):

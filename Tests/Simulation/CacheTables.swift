@@ -30,6 +30,8 @@ struct CacheTables {
     private(set) var pools: [OID: Pool] = [:]
     /// What was copied and has not joined a pool.
     var staged: [PopulationID: [Int64: Row]] = [:]
+    /// By the position of the operation that asked, in the last batch.
+    private(set) var told: [Int: RowImage] = [:]
 
     // MARK: - Changing
 
@@ -63,6 +65,7 @@ struct CacheTables {
     mutating func apply(_ operations: [RowOperation]) -> [Int]? {
         var missing: [Int] = []
         var after = self
+        after.told = [:]
         for (position, operation) in operations.enumerated() {
             guard let pool = after.pools[operation.relation] else { return nil }
             let columns = pool.columns
@@ -83,6 +86,13 @@ struct CacheTables {
                 guard let id = Self.key(row), id == old || pool.rows[id] == nil else { return nil }
                 after.pools[operation.relation]?.rows[old] = nil
                 after.pools[operation.relation]?.rows[id] = row
+            case .tell(let key):
+                guard let id = Self.key(key) else { return nil }
+                if let row = pool.rows[id] {
+                    after.told[position] = zip(row, columns).map {
+                        Wire.bytes($0, $1.type, isBinary: false).map { .text($0) } ?? .null
+                    }
+                }
             case .delete(let key):
                 guard let id = Self.key(key) else { return nil }
                 after.pools[operation.relation]?.rows[id] = nil

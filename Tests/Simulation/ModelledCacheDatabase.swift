@@ -265,7 +265,7 @@ final class ModelledCacheDatabase: CacheDatabase {
                 fromApplier?.send([.applyFailed("53100 there is no room")])
             } else if let missing = tables.apply(batch.operations) {
                 note("has applied \(batch.sequence)\(missing.isEmpty ? "" : ", missing \(missing)")")
-                fromApplier?.send([.applied(batch.sequence, missing: missing)])
+                fromApplier?.send([.applied(batch.sequence, missing: missing, told: tables.told)])
             } else {
                 preconditionFailure("a batch that cannot be applied: \(batch)")
             }
@@ -524,6 +524,7 @@ final class ModelledCacheDatabase: CacheDatabase {
         case .upsert(let row): "\(table) := (\(values(row)))"
         case .update(let old, let row): "\(table) \(key(old)) := (\(values(row)))"
         case .delete(let old): "\(table) - \(key(old))"
+        case .tell(let old): "\(table) \(key(old))?"
         case .truncate: "\(table) emptied"
         case .remove(let condition, let keeping): "\(table) - where \(condition ?? "true") but \(keeping)"
         case .merge(let id, let touched, let amended):

@@ -110,6 +110,7 @@ extension CacheStore {
 
     /// Populations go on, and whoever waits for a read that nobody does any more goes to the origin.
     func settleRows() {
+        if rows.takeForgotten() { forgetImages() }
         if rows.takeLoss() { pinned.isDue = true }
         if pinned.isDue { advancePinned() }
         rows.advance(
@@ -176,7 +177,13 @@ extension CacheStore {
         rows.measured(bytes, bytesMax: max(rows.limits.bytesMax - memo.bytes, 0))
     }
 
-    public func rowsApplied(_ sequence: UInt64, missing: [Int]) { rows.applied(sequence, missing: missing) }
+    /// - Parameters:
+    ///   - missing: the updates in it, by position, whose row was not there.
+    ///   - told: by position, the rows that were asked for and are there.
+    public func rowsApplied(_ sequence: UInt64, missing: [Int], told: [Int: RowImage] = [:]) {
+        imagesTold(sequence, told)
+        rows.applied(sequence, missing: missing)
+    }
 
     /// Changes could not be applied: what is there is of no use any more.
     public func rowsFailed() { resetRows() }

@@ -81,9 +81,11 @@ extension RowTier {
         var alone = first.ranking
         alone.use = 0
         let isThere = narrowed([use], RankedRows(ranking: alone, limit: first.limit, count: first.count)) != nil
-        guard !isThere, !(refused[use.relation]?.contains(name) ?? false), isOftenMissed(use.relation, name) else {
-            return
-        }
+        // From when it is copied it is known how far it goes.
+        let isComing = pool.fragments.contains { !$0.isComplete && $0.fragment.reach(beyond: use, alone) != nil }
+        guard !isThere, !isComing, !(refused[use.relation]?.contains(name) ?? false),
+            isOftenMissed(use.relation, name)
+        else { return }
         let column = pool.relation.columns[first.ranking.column]
         let identifier = SQLText.identifier(column.name)
         // As the query says it, and an index has it.

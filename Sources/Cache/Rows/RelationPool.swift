@@ -124,6 +124,8 @@ struct RelationPool {
         var touched: [[[UInt8]]] = []
         /// What has changed of a row that the pool may not have: a population brings the rest.
         var amendment: RowAmendment?
+        /// Of the row before the change, if there was one.
+        var oldKey: [[UInt8]]?
     }
 
     /// Nil where the images do not tell which row it is about.
@@ -140,7 +142,7 @@ struct RelationPool {
             return Outcome(operations: isHeld(bound) ? [operation(.upsert(row))] : [], touched: [key])
         case .delete(let old):
             guard let key = oldImage(old).flatMap({ key($0, nil) }) else { return nil }
-            return Outcome(operations: [operation(.delete(key: key))], touched: [key])
+            return Outcome(operations: [operation(.delete(key: key))], touched: [key], oldKey: key)
         case .update(let old, let new):
             let before = oldImage(old)
             guard var row = images(new), let newKey = key(row, before),
@@ -152,17 +154,25 @@ struct RelationPool {
             }
             let keys = oldKey == newKey ? [newKey] : [oldKey, newKey]
             guard isHeld(bound) else {
-                return Outcome(operations: keys.map { operation(.delete(key: $0)) }, touched: keys)
+                return Outcome(operations: keys.map { operation(.delete(key: $0)) }, touched: keys, oldKey: oldKey)
             }
             guard row.contains(.unchanged) else {
                 let leaving = oldKey == newKey ? [] : [operation(.delete(key: oldKey))]
-                return Outcome(operations: leaving + [operation(.upsert(row))], touched: keys)
+                return Outcome(operations: leaving + [operation(.upsert(row))], touched: keys, oldKey: oldKey)
             }
             let update = operation(.update(key: oldKey, row))
             return oldKey == newKey
-                ? Outcome(operations: [update], amendment: RowAmendment(key: newKey, row: row))
-                : Outcome(operations: [update], touched: keys)
+                ? Outcome(operations: [update], amendment: RowAmendment(key: newKey, row: row), oldKey: oldKey)
+                : Outcome(operations: [update], touched: keys, oldKey: oldKey)
         }
+    }
+
+    /// A row of the table as an image of the stream.
+    func image(_ row: RowImage) -> RowImage? {
+        guard let shape, row.count == positions.count, row.count == shape.columns.count else { return nil }
+        var image = row
+        for (value, position) in zip(row, positions) { image[position] = value }
+        return image
     }
 
     private func isHeld(_ bound: BoundChange) -> Bool {

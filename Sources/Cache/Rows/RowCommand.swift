@@ -72,6 +72,8 @@ public struct RowOperation: Equatable, Sendable {
         /// The row with this key becomes this one, but for what is unchanged. It has to be there.
         case update(key: [[UInt8]], [ColumnImage])
         case delete(key: [[UInt8]])
+        /// Say what the row with this key is, before what follows.
+        case tell(key: [[UInt8]])
         case truncate
         /// Rows that satisfy the condition and none of the others.
         case remove(condition: String?, keeping: [String])

@@ -7,39 +7,62 @@ extension RowTier {
     /// Whether some relation has rows here, or is about to.
     var holdsAnything: Bool { pools.contains { !$0.value.isEmpty } }
 
+    /// Whether the pool may know what a row of it was like before a change.
+    func mayTell(_ relation: OID) -> Bool { isReady && !(pools[relation]?.isEmpty ?? true) }
+
     /// One transaction of the origin. `changes` are those of it, bound, in the same order.
-    /// - Parameter shape: under which the images of a relation come.
+    /// - Parameters:
+    ///   - asking: of which of them somebody wants to know what the row was like before.
+    ///   - shape: under which the images of a relation come.
+    /// - Returns: the batch that it is, and for the changes that were asked for the operations that will tell.
+    @discardableResult
     mutating func received(
-        _ transaction: SourceTransaction, _ changes: [BoundChange], _ shape: (OID) -> RelationShape?
-    ) {
-        guard isReady else { return }
+        _ transaction: SourceTransaction, _ changes: [BoundChange], asking: Set<Int> = [],
+        _ shape: (OID) -> RelationShape?
+    ) -> (sequence: UInt64, telling: [Int: Int])? {
+        guard isReady else { return nil }
         history.received(transaction, changes)
-        guard holdsAnything else { return }
+        guard holdsAnything else { return nil }
+        var telling: [Int: Int] = [:]
         var operations: [RowOperation] = []
         var touching: [BoundChange] = []
         var updates: [Int: NeededRow] = [:]
         for relation in transaction.whollyChanged { giveUpRows(of: relation, &operations, &touching) }
-        for (change, bound) in zip(transaction.changes, changes) {
-            take(change, bound, shape, &operations, &touching, &updates)
+        for (position, (change, bound)) in zip(transaction.changes, changes).enumerated() {
+            let tells = take(
+                change, bound, shape, &operations, &touching, &updates, tells: asking.contains(position))
+            if let tells { telling[position] = tells }
         }
-        guard !operations.isEmpty else { return }
-        _ = apply(operations, changes: touching, updates: updates)
-        if operationCount > limits.operationsMax { reset() }
+        guard !operations.isEmpty else { return nil }
+        let sequence = apply(operations, changes: touching, updates: updates)
+        if operationCount > limits.operationsMax {
+            reset()
+            return nil
+        }
+        return (sequence, telling)
     }
 
     /// It came while there was no cache database. What begins when there is one may not see it.
     mutating func missed(_ transaction: SourceTransaction) { history.missed(transaction) }
 
+    /// - Returns: the operation that tells what the row was like before, where `tells` asks for it.
+    @discardableResult
     mutating func take(
         _ change: RowChange, _ bound: BoundChange, _ shape: (OID) -> RelationShape?,
-        _ operations: inout [RowOperation], _ touching: inout [BoundChange], _ updates: inout [Int: NeededRow]
-    ) {
-        guard var pool = pools[change.relation], !pool.isEmpty else { return }
+        _ operations: inout [RowOperation], _ touching: inout [BoundChange], _ updates: inout [Int: NeededRow],
+        tells: Bool = false
+    ) -> Int? {
+        guard var pool = pools[change.relation], !pool.isEmpty else { return nil }
         guard bound.extent != .whole || change.kind == .truncate, let shape = shape(change.relation),
             pool.prepare(for: shape), let outcome = pool.outcome(of: change, bound)
         else {
             giveUpRows(of: change.relation, &operations, &touching)
-            return
+            return nil
+        }
+        var telling: Int?
+        if tells, let key = outcome.oldKey {
+            telling = operations.count
+            operations.append(RowOperation(relation: change.relation, kind: .tell(key: key)))
         }
         pools[change.relation] = pool
         if pool.hasDependents { noteKeys(of: bound) }
@@ -57,6 +80,7 @@ extension RowTier {
             operations.append(operation)
         }
         touching.append(bound)
+        return telling
     }
 
     mutating func apply(

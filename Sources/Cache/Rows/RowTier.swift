@@ -98,6 +98,8 @@ struct RowTier {
     var bytesMax: Int
     let usesFIFO: Bool
     var hasLost = false
+    /// What was asked of the cache database is not answered any more.
+    private var hasForgotten = false
     var isMeasuring = false
     var operationsUnmeasured = 0
     static let operationsBetweenMeasures = 10_000
@@ -152,7 +154,7 @@ struct RowTier {
     var hasCommands: Bool { firstCommand < commands.count }
     /// Something may go on, or somebody has to hear of something.
     var isBusy: Bool {
-        hasCommands || !wantedSchemas.isEmpty || !populations.isEmpty || !abandoned.isEmpty || hasLost
+        hasCommands || !wantedSchemas.isEmpty || !populations.isEmpty || !abandoned.isEmpty || hasLost || hasForgotten
     }
 
     mutating func nextCommand() -> RowCommand? {
@@ -196,7 +198,13 @@ struct RowTier {
         }
     }
 
+    mutating func takeForgotten() -> Bool {
+        defer { hasForgotten = false }
+        return hasForgotten
+    }
+
     mutating func forget() {
+        hasForgotten = true
         abandoned += reads.keys
         cleanups.removeAll()
         isMeasuring = false

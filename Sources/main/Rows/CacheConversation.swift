@@ -1,3 +1,4 @@
+import CDC
 import Cache
 import PGProtocol
 
@@ -114,5 +115,22 @@ struct CacheMessage {
     /// Of a DataRow in text format.
     var row: [String?] {
         Array(body).withUnsafeBytes { ByteView($0).textRow ?? [] }
+    }
+
+    /// The same with the values' bytes; nil for what is none.
+    var image: RowImage? {
+        Array(body).withUnsafeBytes { bytes in
+            do throws(ProtocolError) {
+                var reader = ByteReader(ByteView(bytes))
+                var image: RowImage = []
+                for _ in 0..<Int(try reader.uint16("DataRow columns")) {
+                    let length = try reader.int32("DataRow length")
+                    image.append(length < 0 ? .null : .text(try reader.bytes(Int(length), "DataRow value").bytes))
+                }
+                return image
+            } catch {
+                return nil
+            }
+        }
     }
 }

@@ -1,3 +1,4 @@
+import CDC
 import Cache
 import Loop
 import PGProtocol
@@ -29,8 +30,9 @@ package enum CacheDatabaseEvent {
     case poolCreated(OID, tableOID: OID, columnTypes: [OID])
     case poolInherits(OID, parent: OID)
     case poolFailed(OID, String)
-    /// `missing`: the updates in it, by position, whose row was not there.
-    case applied(UInt64, missing: [Int])
+    /// `missing`: the updates in it, by position, whose row was not there. `told`: by position, the rows that were to
+    /// be told and are there, by the table's columns.
+    case applied(UInt64, missing: [Int], told: [Int: RowImage])
     /// A batch was refused: what is there is of no use any more.
     case applyFailed(String)
     /// With the bytes that were copied.

@@ -81,6 +81,7 @@ struct CacheSQL {
     // MARK: - Texts
 
     /// Names of prepared statements.
+    private var tellName: String { "tell_\(table.relation.value)" }
     private var upsertName: String { "upsert_\(table.relation.value)" }
     private var deleteName: String { "delete_\(table.relation.value)" }
 
@@ -111,21 +112,34 @@ struct CacheSQL {
     func prepare(_ writer: inout ByteWriter) {
         Self.parse(upsertName, upsert, &writer)
         Self.parse(deleteName, delete(from: name), &writer)
+        Self.parse(tellName, "SELECT \(columnList) FROM ONLY \(name) WHERE \(keyCondition(from: 1))", &writer)
     }
 
     // MARK: - Operations
 
+    /// What a CommandComplete is about.
+    enum Completion {
+        case plain
+        /// An update of no row means that one is missing.
+        case needsRow
+        /// The row in front of it was asked for.
+        case tells
+    }
+
     /// Writes the requests of an operation.
-    /// - Returns: for each CommandComplete that they bring, whether an update of no row means that one is missing.
-    func write(_ kind: RowOperation.Kind, _ writer: inout ByteWriter) -> [Bool] {
+    /// - Returns: one for each CommandComplete that they bring.
+    func write(_ kind: RowOperation.Kind, _ writer: inout ByteWriter) -> [Completion] {
         switch kind {
         case .upsert(let row):
             Self.execute(upsertName, row, &writer)
         case .delete(let key):
             Self.execute(deleteName, key.map { .text($0) }, &writer)
+        case .tell(let key):
+            Self.execute(tellName, key.map { .text($0) }, &writer)
+            return [.tells]
         case .update(let key, let row):
             update(name, RowAmendment(key: key, row: row), &writer)
-            return [true]
+            return [.needsRow]
         case .truncate:
             Self.run("TRUNCATE ONLY \(name)", &writer)
         case .remove(let condition, let keeping):
@@ -136,7 +150,7 @@ struct CacheSQL {
         case .merge(let id, let touched, let amended):
             return merge(Self.staging(id), touched, amended, &writer)
         }
-        return [false]
+        return [.plain]
     }
 
     /// All values but the unchanged ones.
@@ -151,25 +165,25 @@ struct CacheSQL {
 
     private func merge(
         _ staging: String, _ touched: [[[UInt8]]], _ amended: [RowAmendment], _ writer: inout ByteWriter
-    ) -> [Bool] {
-        var completions: [Bool] = []
+    ) -> [Completion] {
+        var completions: [Completion] = []
         if touched.count + amended.count > Self.lookupsWithoutIndex {
             Self.run("CREATE INDEX ON \(staging) (\(keyList))", &writer)
-            completions.append(false)
+            completions.append(.plain)
         }
         for amendment in amended {
             update(staging, amendment, &writer)
-            completions.append(true)
+            completions.append(.needsRow)
         }
         if !touched.isEmpty { Self.parse("", delete(from: staging), &writer) }
         for key in touched {
             Self.execute("", key.map { .text($0) }, &writer)
-            completions.append(false)
+            completions.append(.plain)
         }
         Self.run(
             "INSERT INTO \(name) (\(columnList)) SELECT \(columnList) FROM \(staging) ON CONFLICT DO NOTHING", &writer)
         Self.run("ANALYZE \(name)", &writer)
-        return completions + [false, false]
+        return completions + [.plain, .plain]
     }
 
     /// More are worth an index.

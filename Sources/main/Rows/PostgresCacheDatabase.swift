@@ -1,3 +1,4 @@
+import CDC
 import Cache
 import Logging
 import Loop
@@ -27,7 +28,8 @@ package final class PostgresCacheDatabase: CacheDatabase {
         /// The statements that most changes need.
         case parse(OID)
         /// `updates`: by the number of their CommandComplete, the positions of operations that need a row.
-        case apply(UInt64, updates: [Int: Int])
+        /// By CommandComplete, the operations that need a row to be there, and those that tell one.
+        case apply(UInt64, updates: [Int: Int], tells: [Int: Int])
         case list(KeyList)
         /// Whatever it answers.
         case housekeeping
@@ -75,6 +77,7 @@ package final class PostgresCacheDatabase: CacheDatabase {
     private var rows: [[String?]] = []
     private var completed = 0
     private var missing: [Int] = []
+    private var told: [Int: RowImage] = [:]
     private var failure: String?
     private let parseBody: (UInt64) -> [UInt8]?
     private let profileSettings: (UInt32) -> [(name: String, value: String)]
@@ -328,16 +331,21 @@ package final class PostgresCacheDatabase: CacheDatabase {
     private func apply(_ batch: RowBatch) {
         var writer = ByteWriter()
         var updates: [Int: Int] = [:]
+        var tells: [Int: Int] = [:]
         var count = 0
         for (position, operation) in batch.operations.enumerated() {
             guard let sql = tables[operation.relation] else { continue }
-            for needsRow in sql.write(operation.kind, &writer) {
-                if needsRow { updates[count] = position }
+            for completion in sql.write(operation.kind, &writer) {
+                switch completion {
+                case .plain: break
+                case .needsRow: updates[count] = position
+                case .tells: tells[count] = position
+                }
                 count += 1
             }
         }
         CacheSQL.sync(&writer)
-        send(.apply(batch.sequence, updates: updates), writer.bytes)
+        send(.apply(batch.sequence, updates: updates, tells: tells), writer.bytes)
         if applier.unsentBytes > Self.unsentBytesMax { lose("it does not keep up with the changes") }
     }
 
@@ -378,9 +386,14 @@ package final class PostgresCacheDatabase: CacheDatabase {
             case BackendType.errorResponse:
                 let error = message.error
                 failure = "\(error.state) \(error.message)"
-            case BackendType.dataRow: rows.append(message.row)
+            case BackendType.dataRow:
+                if case .apply(_, _, let tells)? = request {
+                    if let position = tells[completed] { told[position] = message.image }
+                } else {
+                    rows.append(message.row)
+                }
             case BackendType.commandComplete:
-                if case .apply(_, let updates)? = request, let position = updates[completed],
+                if case .apply(_, let updates, _)? = request, let position = updates[completed],
                     message.tag == "UPDATE 0"
                 {
                     missing.append(position)
@@ -395,9 +408,11 @@ package final class PostgresCacheDatabase: CacheDatabase {
         let failure = self.failure
         let rows = self.rows
         let missing = self.missing
+        let told = self.told
         self.failure = nil
         completed = 0
         self.missing = []
+        self.told = [:]
         defer { self.rows = [] }
         switch request {
         case .prepare(.database(let others)): databaseMade(failure, others)
@@ -424,12 +439,12 @@ package final class PostgresCacheDatabase: CacheDatabase {
             events.append(failure.map { .poolFailed(parent, $0) } ?? .poolInherits(child, parent: parent))
         case .parse(let relation):
             if let failure { events.append(.poolFailed(relation, failure)) }
-        case .apply(let sequence, _):
+        case .apply(let sequence, _, _):
             if let failure {
                 log.warning("the cache database refused changes", metadata: ["error": "\(failure)"])
                 events.append(.applyFailed(failure))
             } else {
-                events.append(.applied(sequence, missing: missing))
+                events.append(.applied(sequence, missing: missing, told: told))
             }
         case .list(let keys):
             let found = rows.compactMap { $0.first.flatMap { $0 }.map { Array($0.utf8) } }

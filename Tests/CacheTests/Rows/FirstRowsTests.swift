@@ -100,6 +100,20 @@ import Testing
         #expect(!world.tier.mayCover(Self.all, named: [Self.relation]))
     }
 
+    /// Between the end of the copy and the watermark.
+    @Test func whatIsAboutToBeThereIsNotLoadedOnceMore() throws {
+        var world = World()
+        world.want()
+        world.want()
+        let next = world.plans.popLast()
+        let plan = try #require(next)
+        var reach = FirstRowsReach()
+        for value in 0..<15 { reach.append(Array("\(100 - value)".utf8)) }
+        _ = world.tier.populationLoaded(plan.id, bytes: 10, reach: reach, nextBeat: 1)
+        for _ in 0..<5 { world.want() }
+        #expect(world.plans.isEmpty)
+    }
+
     @Test func whatHasFewRowsIsThereAsAWhole() throws {
         var world = World()
         world.want()
