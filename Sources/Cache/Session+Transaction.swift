@@ -81,6 +81,9 @@ extension Session {
         let asks: StatementEffect = [.controlsTransaction, .changesSession, .callsUnknownCode]
         let takesSnapshot = owesSnapshot && !effect.isDisjoint(with: asks)
         if block == .local {
+            // What was sent behind a BEGIN that a cancel has hit is answered outside of any block: who hears of that
+            // must not take it for the state of the next one.
+            if beginFailures > 0, pipeline.owesReady { return .park }
             block = .clean
             if let begin, let statement = store.statements[begin], !Mutation.beginNotSent.isOn {
                 send([statement.pointee.text.bytes] + (takesSnapshot ? [Session.snapshotTaker] : []))

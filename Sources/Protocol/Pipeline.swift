@@ -61,6 +61,16 @@ public struct Pipeline {
         (0..<count).contains { ring[(head + $0) & (ring.count - 1)].isInjected }
     }
 
+    /// A ReadyForQuery will come without anything more being sent.
+    public var owesReady: Bool {
+        (0..<count).contains {
+            switch ring[(head + $0) & (ring.count - 1)].request {
+            case .query, .functionCall, .profile, .sync: true
+            case .parse, .bind, .describeStatement, .describePortal, .execute, .close: false
+            }
+        }
+    }
+
     /// False when the origin will read this and drop it, since it skips to the next Sync.
     @discardableResult
     public mutating func append(_ owed: Owed) -> Bool {

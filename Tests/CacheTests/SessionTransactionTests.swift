@@ -135,6 +135,20 @@ import Testing
         if client.session.isBeginning { client.hears(answer) }
     }
 
+    /// The state that the origin tells of is that of no block, and the client's is.
+    @Test func aBeginIsNotSentAgainBeforeWhatWentAlongIsAnswered() {
+        let client = warmClient()
+        begin(client)
+        #expect(client.sends(Wire.query(other)) == ["inject Q forward Q"])
+        client.hears(Wire.error("57014") + Wire.ready())
+        #expect(client.sends(Wire.query("insert into items values (1)")) == ["park"])
+        client.hears(Wire.rows([["2"]]) + Wire.ready())
+        #expect(client.takeReceivedBytes() == Wire.rows([["2"]]) + Wire.ready("T"))
+        #expect(client.decides() == ["inject Q forward ", "park"])
+        client.hears(Wire.commandComplete("BEGIN") + Wire.ready("T"))
+        #expect(client.decides() == ["forward Q"])
+    }
+
     @Test func aBeginThatIsNeverDoneEndsTheConnection() {
         let client = warmClient()
         begin(client)
