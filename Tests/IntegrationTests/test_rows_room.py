@@ -5,7 +5,7 @@ import pytest
 
 from origin import Origin
 from proxy import Proxy
-from rowtier import FRAGMENTS, ROWS, loads, pools, wait_for_rows
+from rowtier import ANSWERS, FRAGMENTS, REFUSED, ROWS, loads, pools, wait_for_rows
 from waiting import wait_until
 
 ONE_REACTOR = True
@@ -124,3 +124,24 @@ class TestFamilies:
             for query in queries:
                 assert serves(proxy, query) == direct.execute(query).fetchall(), query
             assert proxy.metric("pgcache_cache_rows_resets") == 0
+
+
+def test_an_answer_that_is_too_large_for_the_memo_is_read_once(origin, database):
+    """It goes to the client by way of the memo, and would go to the cache database in vain each time."""
+    with running(origin, database, **{**ROWS, "memo_entry_max": 4096}) as proxy:
+        wait_for_rows(proxy)
+        with proxy.connect(autocommit=True) as client:
+            def read(last):
+                rows = client.execute(f"select id, pad from wide_1 where id <= {last} order by id").fetchall()
+                assert [row[0] for row in rows] == list(range(1, last + 1))
+                return proxy.metric(REFUSED)
+
+            wait_until(lambda: read(50) > 0, "it is read from rows")
+            refused = proxy.metric(REFUSED)
+            for _ in range(5):
+                read(50)
+            assert proxy.metric(REFUSED) == refused
+            # A smaller answer of the same shape is read there.
+            before = proxy.metric(ANSWERS)
+            read(2)
+            assert proxy.metric(ANSWERS) == before + 1

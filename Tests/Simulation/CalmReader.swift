@@ -13,8 +13,9 @@ final class CalmReader {
     enum Promise {
         /// Answers up to so many bytes are kept.
         case memo(bytesMax: Int)
-        /// All rows of every table are there; the cache database has never failed to execute anything.
-        case rows
+        /// All rows of every table are there; the cache database has never failed to execute anything. Answers go
+        /// through the memo all the same.
+        case rows(bytesMax: Int)
         case nothing
     }
     var client: Client?
@@ -79,7 +80,8 @@ final class CalmReader {
         switch promise {
         case .memo(let bytesMax): return rows.count + 1024 < bytesMax
         case .nothing: return false
-        case .rows:
+        case .rows(let bytesMax):
+            guard rows.count + 1024 < bytesMax else { return false }
             // What has failed once is not read there again, and neither is what a search path decides.
             guard case .select(let select) = exchange.statement else { return false }
             if case .quotient = select.output { return false }

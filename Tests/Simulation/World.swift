@@ -278,11 +278,12 @@ final class World: ClientObserver {
 
     private func beginCalm() {
         for client in clients { client.toleratesLosses = false }
+        let entryBytesMax = settings.memo.entryBytesMax
         let reader = CalmReader(
             workload.calmQuestions(),
             !parameters.isMemoOff
-                ? .memo(bytesMax: min(settings.memo.entryBytesMax, settings.memo.bytesMax / 2))
-                : parameters.hasAllRows ? .rows : .nothing)
+                ? .memo(bytesMax: min(entryBytesMax, settings.memo.bytesMax / 2))
+                : parameters.hasAllRows ? .rows(bytesMax: entryBytesMax) : .nothing)
         let client = Client(surroundings, reactor, plan: ClientPlan(number: 0, steps: []), observer: self)
         reader.client = client
         clients.append(client)

@@ -16,6 +16,7 @@ extension CacheStore {
     ) -> (uses: [BoundUse], links: [JoinLink], proof: RankingProof?)? {
         guard rows.hasRoomForRead, isServing, originDatabase != nil, let query = execution.statement.pointee.query,
             execution.statement.pointee.rowsRefusal != .always, execution.key.count == execution.tail.count,
+            !rows.isOversized(memo.hash(execution.statement, tail: execution.key)),
             isPortable(query, profile: execution.statement.pointee.profile),
             execution.tail.count == 0 || !StatementParser.isTimeDependentText(execution.tail),
             let binding = binding(execution.statement, execution.tail),
@@ -211,12 +212,15 @@ extension CacheStore {
     public func readArrived(_ entry: UInt64, _ messages: ByteView) {
         let id = EntryID(packed: entry)
         guard rows.reads[entry] != nil, let memoEntry = memo[id], memoEntry.pointee.state == .capturing else { return }
+        let hash = memoEntry.pointee.hash
         var position = 0
         while messages.count - position >= 5 {
             let total = 1 + Int(messages.uint32(at: position + 1))
             guard total >= 5, total <= messages.count - position else { break }
             let message = messages.slice(from: position, count: total)
             if let refusal = take(message, of: id) {
+                // What is too large for the memo is gone by now. It would be too large again.
+                if memo[id] == nil { rows.oversized(hash) }
                 refuseRows(id, refusal)
                 return
             }

@@ -135,6 +135,8 @@ struct RowTier {
     static let failuresMax = 5
     /// Rows behind fewer than which nothing is looked for in fragments of some first rows.
     var tooShort: [String: Int] = [:]
+    /// Hashes of executions whose answers the memo did not take; that of another one by chance is forwarded, too.
+    private var oversized: Set<UInt64> = []
     /// Relations whose schema should be asked for.
     var wantedSchemas: [OID] = []
     var counters = RowCounters()
@@ -220,6 +222,7 @@ struct RowTier {
         misses.removeAll()
         failures.removeAll()
         tooShort.removeAll()
+        oversized.removeAll()
         wantedSchemas.removeAll()
         knownMapping = nil
     }
@@ -472,6 +475,13 @@ struct RowTier {
     mutating func readEnded(_ entry: UInt64) -> Read? {
         defer { cleanUp() }
         return reads.removeValue(forKey: entry)
+    }
+
+    func isOversized(_ hash: UInt64) -> Bool { !oversized.isEmpty && oversized.contains(hash) }
+
+    mutating func oversized(_ hash: UInt64) {
+        if oversized.count >= Self.missesMax { oversized.removeAll(keepingCapacity: true) }
+        oversized.insert(hash)
     }
 
     mutating func takeAbandoned() -> UInt64? { abandoned.popLast() }
