@@ -122,25 +122,26 @@ extension CacheStore {
     }
 
     private func goOn(_ id: EntryID) {
-        guard images.settled(id), memo[id]?.pointee.isLive ?? false else { return }
-        counters.spared += 1
-        memo.resume(id)
+        guard images.settled(id) else { return }
+        // It may have been evicted meanwhile; whoever waits for it hears of that here.
+        if memo[id]?.pointee.isLive ?? false {
+            counters.spared += 1
+            memo.resume(id)
+        }
         releaseFollowers(of: id)
     }
 
     private func end(_ id: EntryID, by change: RowChange) {
         images.ended(id)
-        guard memo[id]?.pointee.isLive ?? false else { return }
-        memo.invalidate(
-            id, by: Invalidation(cause: bind(change).cause, watermark: watermark))
-        counters.invalidations &+= 1
+        if memo[id]?.pointee.isLive ?? false {
+            memo.invalidate(id, by: Invalidation(cause: bind(change).cause, watermark: watermark))
+            counters.invalidations &+= 1
+        }
         releaseFollowers(of: id)
     }
 
     /// The row tier knows nothing any more.
     func forgetImages() {
-        for id in images.removeAll() where memo[id]?.pointee.isLive ?? false {
-            drop(id)
-        }
+        for id in images.removeAll() { drop(id) }
     }
 }
