@@ -5,7 +5,7 @@ import PGProtocol
 /// Answers that wait for what changed rows were like before.
 ///
 /// Under the default replica identity the stream does not tell: an UPDATE of any row could have been one of a row that
-/// some answer counted [I2]. The row tier knows, if it has the row. So an answer that only such a row could alter is
+/// some answer counted [I2]. The row tier knows, if it has the row. So an answer that the change may alter is
 /// suspended: nobody is given it while the pool is asked, in front of the very change. Then it is invalidated by what
 /// the change really was, or goes on. The watermark does not wait for that.
 ///
@@ -25,8 +25,6 @@ struct AwaitedImages {
     private var batches: [UInt64: [Awaited]] = [:]
     /// Of each suspended entry, how many changes it waits for.
     private var counts: [EntryID: UInt8] = [:]
-
-    var isEmpty: Bool { batches.isEmpty }
 
     /// It waits for one change more; false where that is too many.
     mutating func suspend(_ id: EntryID) -> Bool {

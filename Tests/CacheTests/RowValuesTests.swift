@@ -67,6 +67,12 @@ enum Sample {
                 == [.value(.integer(7)), .null, Sample.bytes("x"), .unknown, .unknown])
     }
 
+    /// The catalog is out of date, and may be so about everything else that was concluded from it.
+    @Test func aNullWhereTheCatalogKnowsNoneMayBeAnything() throws {
+        let bound = try bind(.insert(new: Sample.image(id: nil, a: nil, name: "x")))
+        #expect(bound.new?[0] == .unknown && bound.new?[1] == .null)
+    }
+
     @Test func anUpdateThatLeavesTheKeyAloneTellsTheKeyAlone() throws {
         let bound = try bind(
             .update(old: .absent, new: Sample.image(id: 7, a: 1, name: "x")))

@@ -34,14 +34,11 @@ struct FirstRowsPlan: Equatable {
 /// What an answer has to show to be the right one.
 struct RankingProof {
     let relation: Relation
+    /// Without the constraint.
+    let use: BoundUse
     /// Holds for the last row.
     let constraint: BoundConstraint
-    /// The number of rows.
-    let limit: Int
-    /// What is remembered where it does not.
-    let name: String
-    let shortName: String
-    let count: Int
+    let first: RankedRows
 }
 
 extension RowTier {
@@ -54,22 +51,21 @@ extension RowTier {
         let use = uses[first.ranking.use]
         for loaded in pool.fragments where loaded.isComplete {
             guard let constraint = loaded.fragment.reach(beyond: use, first.ranking) else { continue }
-            let name = name(use, first.ranking, pool)
-            let shortName = "\(name) \(constraint.test)"
-            if let count = tooShort[shortName], count <= first.count { continue }
+            let proof = RankingProof(relation: pool.relation, use: use, constraint: constraint, first: first)
+            if !tooShort.isEmpty, let count = tooShort[shortName(proof)], count <= first.count { continue }
             uses[first.ranking.use].constraints.append(constraint)
-            return (
-                uses,
-                RankingProof(
-                    relation: pool.relation, constraint: constraint, limit: first.limit, name: name,
-                    shortName: shortName, count: first.count)
-            )
+            return (uses, proof)
         }
         return nil
     }
 
-    private func name(_ use: BoundUse, _ ranking: Ranking, _ pool: RelationPool) -> String {
-        "\(Fragment(use).condition(pool.relation) ?? "true") by \(ranking.column) \(ranking.isDescending)"
+    private func name(_ use: BoundUse, _ ranking: Ranking, _ relation: Relation) -> String {
+        "\(Fragment(use).condition(relation) ?? "true") by \(ranking.column) \(ranking.isDescending)"
+    }
+
+    /// Of what an answer did not prove.
+    private func shortName(_ proof: RankingProof) -> String {
+        "\(proof.relation.oid.value) \(name(proof.use, proof.first.ranking, proof.relation)) \(proof.constraint.test)"
     }
 
     /// A query has missed that asks for some first rows of a use, all of which are too many.
@@ -77,7 +73,7 @@ extension RowTier {
         guard let pool = pools[use.relation], first.limit > 0, first.count <= RankedRows.countMax,
             pool.relation.columns.indices.contains(first.ranking.column)
         else { return }
-        let name = name(use, first.ranking, pool)
+        let name = name(use, first.ranking, pool.relation)
         var alone = first.ranking
         alone.use = 0
         let isThere = narrowed([use], RankedRows(ranking: alone, limit: first.limit, count: first.count)) != nil
@@ -136,15 +132,18 @@ extension RowTier {
 
     /// An answer has shown that it is the right one, or has not.
     mutating func proven(_ proof: RankingProof, _ isProven: Bool) {
+        if isProven, failures.isEmpty { return }
+        let relation = proof.relation.oid
+        let name = name(proof.use, proof.first.ranking, proof.relation)
         if isProven {
-            if !failures.isEmpty { failures["\(proof.relation.oid.value) \(proof.name)"] = nil }
+            failures["\(relation.value) \(name)"] = nil
             return
         }
         if tooShort.count >= Self.missesMax { tooShort.removeAll(keepingCapacity: true) }
-        tooShort[proof.shortName] = proof.count
-        guard hasFailedOften(proof.relation.oid, proof.name) else { return }
-        if refused[proof.relation.oid, default: []].count >= Self.refusedMax { refused[proof.relation.oid] = [] }
-        refused[proof.relation.oid, default: []].insert(proof.name)
+        tooShort[shortName(proof)] = proof.first.count
+        guard hasFailedOften(relation, name) else { return }
+        if refused[relation, default: []].count >= Self.refusedMax { refused[relation] = [] }
+        refused[relation, default: []].insert(name)
     }
 }
 
@@ -173,6 +172,7 @@ extension RankingProof {
     ///   - tail: nil for the simple protocol.
     func holds(for entry: MemoEntry, described: ByteView?, tail: BindTail?) -> Bool {
         if Mutation.rankingUnproven.isOn { return true }
+        let limit = first.limit
         guard entry.rowCount == limit, let start = entry.place(ofRow: limit - 1), let end = entry.place(ofRow: limit),
             let description = entry.descriptionCount > 0
                 ? entry.bytes.slice(from: 0, count: entry.descriptionCount) : described

@@ -147,7 +147,7 @@ import Testing
         world.want()
         try world.load((0..<15).map { 100 - $0 })
         let proof = try #require(world.tier.narrowed(Self.all, Self.first(5, offset: 5))?.proof)
-        #expect(proof.limit == 5 && proof.count == 10)
+        #expect(proof.first.limit == 5 && proof.first.count == 10)
         world.tier.proven(proof, false)
         // Not for as many rows as that, but for fewer.
         #expect(world.bound(Self.first(5, offset: 5)) == nil)
