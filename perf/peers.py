@@ -1,8 +1,9 @@
 """The servers that are measured beside each other, each a throw-away process on a free port.
 
-Every server is pinned to one processor, the load and the origin behind the proxies to another, so that
-a server's CPU time is its own. Nothing is installed, no file outside the temporary folder is touched, and
-only processes that were started here are ended, by their number.
+Where a server's CPU time is measured it has one processor, and the load and the origin behind the proxies have another.
+Where it is measured what clients see, the origin keeps its processor, and proxies have the load's. Nothing is
+installed, no file outside the temporary folder is touched, and only processes that were started here are ended, by
+their number.
 """
 
 import contextlib
@@ -142,6 +143,11 @@ class Peer:
     def before_cell(self):
         self.tree = process_tree(self.process.pid)
 
+    def move(self, cpu):
+        """The process itself; what it started stays where it is."""
+        for thread in os.listdir(f"/proc/{self.process.pid}/task"):
+            os.sched_setaffinity(int(thread), {cpu})
+
     def cpu(self):
         return cpu_nanoseconds(self.tree)
 
@@ -153,7 +159,8 @@ class Peer:
 
 
 class Origin(Peer):
-    """PostgreSQL. Behind a proxy it shares the load's processor; measured itself it is moved."""
+    """PostgreSQL. Where CPU time is measured it shares the load's processor behind a proxy, and is moved when it is
+    measured itself."""
 
     def __init__(self, world, rows, name="origin"):
         bin_folder = self.binaries()
@@ -172,7 +179,7 @@ class Origin(Peer):
             name, [bin_folder / "postgres", "-D", data], world.load_cpu, port,
             stop=signal.SIGINT, **world.servant)
         super().__init__(name, port, process)
-        self.world = world
+        self.world, self.home = world, world.load_cpu
         self.psql = [bin_folder / "psql", "-X", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1",
                      "-p", port, "-U", "postgres", "-d"]
         until(lambda: not subprocess.run(
@@ -199,16 +206,17 @@ class Origin(Peer):
                 return pathlib.Path(candidate)
         raise Failure("PostgreSQL's initdb was not found; set PG_BIN")
 
-    def _move(self, cpu):
-        for process in self.tree:
+    def move(self, cpu):
+        """All of it."""
+        for process in process_tree(self.process.pid):
             with contextlib.suppress(OSError):
                 os.sched_setaffinity(process, {cpu})
 
     def entering_round(self):
-        self._move(self.world.server_cpu)
+        self.move(self.world.server_cpu)
 
     def leaving_round(self):
-        self._move(self.world.load_cpu)
+        self.move(self.home)
 
 
 def start_yardstick(world, name, *arguments):
@@ -257,18 +265,18 @@ class Pgcache(Peer):
     """The subject. Its counters prove that a hit was a hit and a forward a forward."""
 
     def __init__(self, world, origin, arguments):
-        self.world = world
+        self.world, self.home = world, world.server_cpu
         port, self.metrics_port = free_port(), free_port()
         self.command = [
             os.environ.get("PGCACHE", world.programs / "pgcache"),
             "run", "--origin", f"postgres://postgres@127.0.0.1:{origin.port}/bench",
             "--listen-socket", f"127.0.0.1:{port}",
             "--metrics-socket", f"127.0.0.1:{self.metrics_port}",
-            "--cpu", world.server_cpu, *arguments]
+            *arguments]
         super().__init__("pgcache", port, self._started(port))
 
     def _started(self, port):
-        process = self.world.start("pgcache", self.command, self.world.server_cpu, port)
+        process = self.world.start("pgcache", [*self.command, "--cpu", self.home], self.home, port)
         until(lambda: self._get("/readyz"), "pgcache")
         return process
 
@@ -278,9 +286,11 @@ class Pgcache(Peer):
             self.process.wait(READY_SECONDS)
 
     def restart(self):
-        """The same with an empty cache."""
+        """The same with an empty cache, and the cache database made."""
         self.stop()
         self.process = self._started(self.port)
+        if not {"--cache-rows=off", "off"} & set(self.command):
+            until(lambda: self.counter("pgcache_cache_rows_ready"), "pgcache's cache database")
         self.before_cell()
 
     def _get(self, path):

@@ -19,9 +19,11 @@ import PGProtocol
 ///
 /// Why positions can be trusted: pgoutput sends whole transactions in the order of their commits, and a
 /// keepalive outside a transaction carries what was decoded. So the watermark is the end of the
-/// last commit, or the position of a keepalive that came with nothing half received. Both are
-/// acknowledged at once: an idle walsender reports a new position only to who has
-/// confirmed the last one, and T8 lives on that.
+/// last commit, or the position of a keepalive that came with nothing half received.
+///
+/// An acknowledgement wakes the walsender, so there are few. It sends what it has decoded and its new position, whether
+/// its last one was acknowledged or not, and T8 lives on that. Before version 15, where that was not tried, and when it
+/// asks, it is answered at once.
 ///
 /// What was committed before a new slot's position is never sent, although new snapshots may not see it yet: a standby
 /// that commits wait for makes that long. So behind its slot the feed takes a transaction number as a fence; who
@@ -38,6 +40,8 @@ public struct ReplicationFeed {
         public var lockTimeoutMilliseconds: UInt64 = 10_000
         /// Without a byte for half of it a reply is asked for; without that the stream is lost.
         public var silenceMilliseconds: UInt64 = 10_000
+        /// At most one acknowledgement within this time, unless one is asked for.
+        public var acknowledgeMilliseconds: UInt64 = 50
         /// Beyond it the slot is given up rather than fill the origin's disk.
         public var lagBytesMax: UInt64 = 1 << 30
         /// For each step before the stream; slot creation has ten lock timeouts more.
@@ -63,6 +67,9 @@ public struct ReplicationFeed {
         var lastHeard: Instant
         /// When a reply was asked for because of silence; nil after the next byte.
         var askedAt: Instant?
+        var acknowledgedAt: Instant
+        /// Something came since then.
+        var owesAcknowledgement = false
     }
 
     enum State {
@@ -230,13 +237,13 @@ public struct ReplicationFeed {
         state = .streaming(
             Stream(
                 builder: SourceTransactionBuilder(limits: configuration.limits), target: target,
-                lastHeard: now))
+                lastHeard: now, acknowledgedAt: now))
         return [acknowledgement(wantsReply: false)] + becomeLiveIfCaughtUp()
             + [.wake(at: now.advanced(byMilliseconds: configuration.silenceMilliseconds / 2))]
     }
 
-    /// One CopyData message. With `moreFollow`, when the shell already holds the next one, a commit is
-    /// acknowledged together with that; everything else is the same.
+    /// One CopyData message. With `moreFollow`, when the shell already holds the next one, it is acknowledged together
+    /// with that; everything else is the same.
     public mutating func copyDataReceived(
         _ view: ByteView, now: Instant, moreFollow: Bool = false
     ) -> [ReplicationAction] {
@@ -247,7 +254,7 @@ public struct ReplicationFeed {
         stream.askedAt = nil
         var actions: [ReplicationAction] = []
         do throws(PgOutputError) {
-            try receive(view, &stream.builder, moreFollow: moreFollow, &actions)
+            try receive(view, &stream, now, moreFollow: moreFollow, &actions)
             state = .streaming(stream)
         } catch {
             state = .streaming(stream)
@@ -423,7 +430,7 @@ public struct ReplicationFeed {
     // MARK: The stream
 
     private mutating func receive(
-        _ view: ByteView, _ builder: inout SourceTransactionBuilder, moreFollow: Bool,
+        _ view: ByteView, _ stream: inout Stream, _ now: Instant, moreFollow: Bool,
         _ actions: inout [ReplicationAction]
     ) throws(PgOutputError) {
         let message: ReplicationMessage
@@ -433,17 +440,16 @@ public struct ReplicationFeed {
             throw .malformed(error.message)
         }
         switch message {
-        case .keepalive(let walEnd, let clock, wantsReply: _):
+        case .keepalive(let walEnd, let clock, let wantsReply):
             noteOrigin(walEnd, clock)
-            if !builder.isInsideTransaction {
+            if !stream.builder.isInsideTransaction {
                 advance(to: walEnd, &actions)
                 if originLSN <= watermark { currentAsOf = max(currentAsOf, clock) }
             }
-            // Every keepalive is answered, also one that does not ask [T8].
-            actions.append(acknowledgement(wantsReply: false))
+            acknowledge(&stream, now, isAsked: wantsReply, moreFollow: moreFollow, &actions)
         case .walData(let start, let walEnd, let clock, let payload):
             noteOrigin(max(start, walEnd), clock)
-            guard let (transaction, shapes) = try builder.messageReceived(payload) else { return }
+            guard let (transaction, shapes) = try stream.builder.messageReceived(payload) else { return }
             guard transaction.endLSN > watermark else {
                 throw .malformed("a commit at \(transaction.endLSN), behind \(watermark)")
             }
@@ -451,9 +457,28 @@ public struct ReplicationFeed {
             actions.append(.transactionReceived(transaction))
             advance(to: transaction.endLSN, &actions)
             currentAsOf = max(currentAsOf, transaction.commitMicroseconds)
-            if !moreFollow { actions.append(acknowledgement(wantsReply: false)) }
+            acknowledge(&stream, now, isAsked: false, moreFollow: moreFollow, &actions)
         }
     }
+
+    private func acknowledge(
+        _ stream: inout Stream, _ now: Instant, isAsked: Bool, moreFollow: Bool,
+        _ actions: inout [ReplicationAction]
+    ) {
+        let interval = serverVersion >= Self.serverVersionReporting ? configuration.acknowledgeMilliseconds : 0
+        let due = stream.acknowledgedAt.advanced(byMilliseconds: interval)
+        if isAsked || now >= due && !moreFollow {
+            stream.acknowledgedAt = now
+            stream.owesAcknowledgement = false
+            actions.append(acknowledgement(wantsReply: false))
+        } else if !stream.owesAcknowledgement {
+            stream.owesAcknowledgement = true
+            actions.append(.wake(at: due))
+        }
+    }
+
+    /// From here on a walsender reports each new position, whether the last one was acknowledged or not: tried with 15.
+    private static let serverVersionReporting: Int32 = 150_000
 
     private mutating func noteOrigin(_ position: LSN, _ clock: Int64) {
         receivedLSN = max(receivedLSN, position)
@@ -487,6 +512,13 @@ public struct ReplicationFeed {
     }
 
     private mutating func silenceChecked(_ stream: Stream, _ now: Instant) -> [ReplicationAction] {
+        if stream.owesAcknowledgement {
+            var acknowledged = stream
+            acknowledged.acknowledgedAt = now
+            acknowledged.owesAcknowledgement = false
+            state = .streaming(acknowledged)
+            return [acknowledgement(wantsReply: false)] + silenceChecked(acknowledged, now)
+        }
         let half = configuration.silenceMilliseconds / 2
         // A process that was itself stopped for a while first asks, and then reads what had come.
         if let askedAt = stream.askedAt {

@@ -11,6 +11,10 @@ import PGProtocol
 ///     entries: waiting ─began→ in flight ─answered(LSN)→ until W ≥ LSN → servable
 ///     bounds:  a number, wanted or not ─began→ in flight ─answered(LSN)→ until W ≥ LSN → reached
 ///
+/// A beat costs the origin as much as a read by key. Entries can wait a little, so that one beat tells of many: until
+/// somebody wants one of them, or a bound. Where that has happened since the beat before the latest one began, it will
+/// again, and they do not wait.
+///
 /// Bounds: `waitingMax` entries wait at a time; who finds no room is told so. `answersMax` answers are kept; of
 /// more, the oldest are reached with the one behind them.
 struct Beats {
@@ -28,10 +32,15 @@ struct Beats {
     private var firstTarget = 0
     /// The highest number that somebody has asked for.
     private var wanted: UInt64 = 0
+    /// Somebody wanted what no beat had told of: since the latest beat began, and before it did.
+    private var isMissed = false
+    private var wasMissed = false
     /// Beats that were answered and are not reached, in order.
     private var answers: [(beat: UInt64, lsn: LSN)] = []
 
     var isWanted: Bool { !entries.isEmpty || wanted > begun }
+    /// A client may be waiting, or is about to.
+    var isUrgent: Bool { wanted > begun || (isMissed || wasMissed) && !entries.isEmpty }
     /// Somebody waits for the watermark.
     var hasTargets: Bool { firstTarget < targets.count }
     /// The first beat that will tell of everything up to now.
@@ -49,13 +58,19 @@ struct Beats {
     /// Makes sure that `beat`, or a later one, will be reached some time.
     mutating func want(_ beat: UInt64) {
         guard beat > reached else { return }
+        isMissed = true
         if isInFlight, beat <= begun { return }
         if let last = answers.last, beat <= last.beat { return }
         wanted = begun + 1
     }
 
+    /// Somebody has asked for an entry that waits.
+    mutating func missed() { isMissed = true }
+
     mutating func began() {
         precondition(!isInFlight, "one beat at a time")
+        wasMissed = isMissed
+        isMissed = false
         isInFlight = true
         begun += 1
         swap(&entries, &entriesInFlight)

@@ -64,6 +64,7 @@ extension Session {
             // Only who waited for the leader may have its answer before the watermark has passed it [T4] [S6]; nobody,
             // once a change was written into it.
             guard granted == id, entry.pointee.patchedBy == 0, !entry.pointee.waits.contains(.image) else {
+                store.beats.missed()
                 return forward(.notYetServable, store)
             }
         case .capturing:

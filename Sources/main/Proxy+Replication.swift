@@ -117,7 +117,7 @@ extension Proxy {
             replication.isLagBeatDue = false
             beat(link)
         } else if isWanted, !replication.isBeatTimerRunning {
-            // Only transactions wait to be seen visible: no client does, so not in a hurry.
+            // No client waits: one beat for all that comes within this time.
             replication.isBeatTimerRunning = true
             _ = startClock(.beat, milliseconds: 5)
         }

@@ -7,10 +7,11 @@ import Testing
     private typealias Action = ReplicationAction
 
     private func feed(
-        persistent: Bool = false, lagBytesMax: UInt64 = 1 << 30
+        persistent: Bool = false, lagBytesMax: UInt64 = 1 << 30, acknowledgeMilliseconds: UInt64 = 0
     ) -> ReplicationFeed {
         var configuration = ReplicationFeed.Configuration(slot: "pgcache_ab")
         configuration.isPersistent = persistent
+        configuration.acknowledgeMilliseconds = acknowledgeMilliseconds
         configuration.lagBytesMax = lagBytesMax
         configuration.silenceMilliseconds = 1_000
         return ReplicationFeed(configuration: configuration)
@@ -37,11 +38,13 @@ import Testing
 
     /// A feed that streams from 0/200 since 4 ms.
     private func streaming(
-        persistent: Bool = false, lagBytesMax: UInt64 = 1 << 30
+        persistent: Bool = false, lagBytesMax: UInt64 = 1 << 30, acknowledgeMilliseconds: UInt64 = 0,
+        serverVersion: Int32 = 150_000
     ) -> ReplicationFeed {
-        var feed = feed(persistent: persistent, lagBytesMax: lagBytesMax)
+        var feed = feed(
+            persistent: persistent, lagBytesMax: lagBytesMax, acknowledgeMilliseconds: acknowledgeMilliseconds)
         _ = feed.started(publication: "p", now: .ms(0))
-        _ = feed.linkConnected(serverVersion: 150_000, now: .ms(1))
+        _ = feed.linkConnected(serverVersion: serverVersion, now: .ms(1))
         _ = feed.linkAnswered(rows: Self.identity, now: .ms(2))
         if persistent { _ = feed.linkAnswered(rows: [], now: .ms(2)) }
         _ = feed.linkAnswered(rows: Self.created, now: .ms(3))
@@ -142,6 +145,34 @@ import Testing
             _ = data(&feed, begin, .ms(5), moreFollow: true)
             last = data(&feed, commit, .ms(5), moreFollow: index == 0)
             #expect(last.contains(acknowledged(position + 8, clock: 2_000)) == (index == 1))
+        }
+    }
+
+    /// Each wakes the walsender. What is owed is sent with the clock, once, or when the walsender asks.
+    @Test func acknowledgementsAreFew() {
+        var feed = streaming(acknowledgeMilliseconds: 50)
+        #expect(
+            data(&feed, StreamBytes.keepalive(0x280), .ms(60)) == [
+                .watermarkAdvanced(LSN(0x280)), acknowledged(0x280, clock: 2_000),
+            ])
+        #expect(
+            data(&feed, StreamBytes.keepalive(0x290), .ms(70)) == [.watermarkAdvanced(LSN(0x290)), .wake(at: .ms(110))])
+        #expect(data(&feed, StreamBytes.keepalive(0x2A0), .ms(80)) == [.watermarkAdvanced(LSN(0x2A0))])
+        #expect(feed.clockReached(.ms(110)) == [acknowledged(0x2A0, clock: 2_000), .wake(at: .ms(580))])
+        #expect(feed.clockReached(.ms(120)) == [.wake(at: .ms(580))])
+        #expect(data(&feed, StreamBytes.keepalive(0x2A0), .ms(130)) == [.wake(at: .ms(160))])
+        #expect(
+            data(&feed, StreamBytes.keepalive(0x2A0, reply: true), .ms(140)) == [acknowledged(0x2A0, clock: 2_000)])
+    }
+
+    /// [T8] They have not been seen to report a position that nobody has acknowledged.
+    @Test func olderServersAreAcknowledgedAtOnce() {
+        var feed = streaming(acknowledgeMilliseconds: 50, serverVersion: 140_012)
+        for position: UInt64 in [0x280, 0x290] {
+            #expect(
+                data(&feed, StreamBytes.keepalive(position), .ms(5)) == [
+                    .watermarkAdvanced(LSN(position)), acknowledged(position, clock: 2_000),
+                ])
         }
     }
 

@@ -145,4 +145,37 @@ import Testing
             #expect(beats.nextReached(LSN(UInt64(number))) == nil)
         }
     }
+
+    @Test func entriesAreInNoHurryUntilSomebodyWantsOne() {
+        var beats = Beats()
+        _ = beats.wait(entry: entry)
+        #expect(beats.isWanted && !beats.isUrgent)
+        beats.missed()
+        #expect(beats.isUrgent)
+    }
+
+    @Test func whoMissedOneMissesTheNext() {
+        var beats = Beats()
+        beats.want(1)
+        #expect(beats.isUrgent)
+        for isUrgent in [true, false] {
+            beats.began()
+            beats.answered(LSN(1))
+            #expect(!beats.isUrgent, "nobody waits")
+            _ = beats.wait(entry: entry)
+            #expect(beats.isUrgent == isUrgent)
+        }
+    }
+
+    @Test func aBeatThatSomebodyWaitsForMakesTheNextOneUrgent() {
+        var beats = Beats()
+        _ = beats.wait(entry: entry)
+        beats.began()
+        // It came too late for it not to wait.
+        beats.want(1)
+        beats.answered(LSN(1))
+        #expect(!beats.isWanted)
+        _ = beats.wait(entry: later)
+        #expect(beats.isUrgent)
+    }
 }
