@@ -27,19 +27,19 @@ struct BoundUse: Equatable, Sendable {
 }
 
 /// What the value of one column must be for a row to matter.
-struct BoundConstraint: Equatable, Sendable {
+struct BoundConstraint: Hashable, Sendable {
     /// Position in `Relation.columns`.
     var column: Int
     var test: Test
 
-    enum Test: Equatable, Sendable {
+    enum Test: Hashable, Sendable {
         /// Never empty.
         case among([Value])
         case range(lower: Limit?, upper: Limit?)
         case isNull
         case isNotNull
     }
-    struct Limit: Equatable, Sendable {
+    struct Limit: Hashable, Sendable {
         var value: Value
         var isInclusive: Bool
 

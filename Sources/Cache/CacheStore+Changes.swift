@@ -167,7 +167,10 @@ extension CacheStore {
 
     /// Something waits for a beat; `isUrgent` when a client may be waiting for it.
     public var wantsBeat: (isWanted: Bool, isUrgent: Bool) {
-        (beats.isWanted || !visibility.isEmpty, beats.isUrgent || isVisibilityUrgent && !visibility.isEmpty)
+        (
+            beats.isWanted || !visibility.isEmpty,
+            beats.isUrgent || !limits.sharesBeats && beats.isWanted || isVisibilityUrgent && !visibility.isEmpty
+        )
     }
     public var isBeatInFlight: Bool { beats.isInFlight }
 

@@ -35,6 +35,8 @@ public final class CacheStore {
         public var cachesInTransactions = true
         /// Settings of the application that statements may read, in lower case [K4].
         public var customSettings: [String] = []
+        /// Answers that nobody wants may wait, so that one beat tells of many.
+        public var sharesBeats = true
         /// Received changes are ignored: shows that a comparison can fail.
         public var ignoresChanges = false
         /// The database that is followed.

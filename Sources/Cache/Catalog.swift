@@ -220,6 +220,7 @@ public struct Catalog: Sendable {
 
     /// A loaded relation by its OID.
     public func relation(_ oid: OID) -> Relation? { relations[oid] }
+    func knows(_ oid: OID) -> Bool { relations.index(forKey: oid) != nil }
 
     /// Whether this setting is the application's alone: its name has a dot, and what is before it is no extension's and
     /// no library's, which could act on it [K4].

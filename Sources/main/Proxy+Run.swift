@@ -281,6 +281,7 @@ extension Settings {
         limits.cachesInTransactions = cachesInTransactions
         limits.customSettings = customSettings
         limits.ignoresChanges = ignoresChanges
+        limits.sharesBeats = sharesBeats
         limits.database = origin.database
         if rows.isOn {
             var bounds = RowLimits()

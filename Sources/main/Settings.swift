@@ -51,6 +51,8 @@ public struct Settings: Equatable, Sendable {
     /// Received changes are counted and then ignored, so that answers go stale. Only `pgcache demo
     /// --break-invalidation` sets it, to show that its comparison can fail.
     public var ignoresChanges = false
+    /// Off in most simulated worlds, which live for a few of the times that answers wait.
+    public var sharesBeats = true
 
     public init() {}
 

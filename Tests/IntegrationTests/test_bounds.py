@@ -17,6 +17,8 @@ from origin import BINARIES
 from proxy import DIRECT
 from waiting import die_with_parent, wait_until
 
+ONE_REACTOR = True
+
 SCHEMA = """
 create table item (id int primary key, version int not null);
 insert into item select i, 0 from generate_series(1, 300) i;

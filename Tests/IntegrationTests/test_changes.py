@@ -3,6 +3,8 @@ import pytest
 
 import wire as w
 
+ONE_REACTOR = True
+
 SCHEMA = """
 create table item (id int primary key, kind int, name text, price int);
 create index on item (kind);

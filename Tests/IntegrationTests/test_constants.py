@@ -6,6 +6,8 @@ import pytest
 import wire as w
 from twins import PROTOCOLS, Twins
 
+ONE_REACTOR = True
+
 SCHEMA = """
 create table item (id int primary key, tenant bigint, name text, code varchar(20), price numeric(10, 2), flag bool,
     made timestamptz, key uuid);

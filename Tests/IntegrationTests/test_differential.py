@@ -13,6 +13,8 @@ from proxy import DIRECT
 from query_runs import Shares
 from statements import SCHEMA, Generator  # noqa: F401 (SCHEMA is read by the `database` fixture)
 
+ONE_REACTOR = True
+
 SEED = int(os.environ.get("PGCACHE_TEST_SEED", "20260701"))
 COUNT = int(os.environ.get("PGCACHE_TEST_STATEMENTS", "400"))
 

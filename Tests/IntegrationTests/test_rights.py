@@ -4,6 +4,8 @@ import pytest
 
 import wire as w
 
+ONE_REACTOR = True
+
 SCHEMA = """
 create table open_to_all (id int primary key, note text);
 insert into open_to_all values (1, 'open');

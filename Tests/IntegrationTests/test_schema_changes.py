@@ -7,6 +7,8 @@ import wire as w
 from proxy import DIRECT
 from waiting import wait_until
 
+ONE_REACTOR = True
+
 SCHEMA = """
 create table one (id int primary key, name text);
 insert into one values (1, 'one'), (2, 'two');

@@ -5,6 +5,8 @@ import pytest
 import wire as w
 from origin import PASSWORDS
 
+ONE_REACTOR = True
+
 SCHEMA = """
 create table item (id int primary key, name text, made timestamptz, born date, size float8,
                    data bytea, span interval);

@@ -6,6 +6,8 @@ import wire as w
 from proxy import DIRECT
 from stage import HIT, LOCAL, ORIGIN, Stage, play
 
+ONE_REACTOR = True
+
 SCHEMA = """
 create table item (id int primary key, name text, price int);
 insert into item select i, 'item ' || i, i * 10 from generate_series(1, 200) i;

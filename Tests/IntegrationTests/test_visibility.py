@@ -8,6 +8,8 @@ from origin import Origin
 from proxy import DIRECT, Proxy
 from waiting import wait_until
 
+ONE_REACTOR = True
+
 SCHEMA = """
 create table item (id int primary key, name text);
 insert into item select i, 'item ' || i from generate_series(1, 10) i;

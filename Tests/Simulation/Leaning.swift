@@ -14,8 +14,12 @@ enum Leaning: String, CaseIterable {
     case rows
     /// A few rows are read by their keys and written all the time; slow clients read the longest of them [I4].
     case keys
+    /// Most are new and have seen nothing [T4].
+    case newcomers
+    /// Tables join the publication beside transactions that go on for long [T3].
+    case joins
 
-    /// Those that are drawn for worlds without rows; `keys` is drawn behind them.
+    /// Those that are drawn for worlds without rows; the others are drawn behind them.
     static let withoutRows: [Leaning] = [.losses, .rights, .mistakes, .notifications]
 }
 
@@ -55,7 +59,18 @@ extension Parameters {
         case .notifications:
             readsPerMille = 995
             decodingMicroseconds = 5_000
-        case .rows: break
+        case .rows, .newcomers: break
+        case .joins:
+            // It is over soon: each table joins once.
+            startsWarm = false
+            statementsPerClient = 60
+            readsPerMille = 700
+            linkMicroseconds = 5
+            slowVisibilityPerMille = 300
+            slowVisibilityMicroseconds = 20_000
+            decodingMicroseconds = 1
+            remembersUnpublished = true
+            faultMilliseconds = 0
         case .keys:
             readsPerMille = 900
             rowsPerTable = 3
@@ -81,5 +96,34 @@ extension Parameters {
         memoBytesMax = random.pick([16 << 10, 4 << 20])
         faultMilliseconds = random.pick([0, 0, 100, 300])
         favouriteFault = random.pick([nil, .cacheLost, .cacheLost, .cacheStalls, .cachePopulationFails])
+    }
+
+    /// Who has missed waits for the watermark before it hits [S5]: only who has seen nothing is told of what came early
+    /// [T4] [T5]. The stream is late, and much is written.
+    mutating func welcomeNewcomers(_ random: inout Random) {
+        if leaning == nil { lean(on: .newcomers) }
+        newcomersPerMille = 300
+        clients = 8
+        poolSize = 5
+        readsPerMille = 500
+        blocksPerMille = 0
+        linkMicroseconds = 5
+        visibilityMicroseconds = 1
+        slowVisibilityPerMille = 0
+        decodingMicroseconds = random.pick([5_000, 20_000])
+    }
+
+    /// And rows are lost, and loaded again.
+    mutating func rowsComeOften(_ random: inout Random) {
+        welcomeNewcomers(&random)
+        isMemoOff = true
+        tableBytesMax = 1 << 20
+        fragmentBytesMax = 1 << 20
+        poolBytesMax = 1 << 30
+        admissionThreshold = 0
+        cacheMicroseconds = 5
+        populationMicroseconds = 5
+        faultMilliseconds = 100
+        favouriteFault = .cacheLost
     }
 }

@@ -44,6 +44,8 @@ struct Parameters: Hashable {
     var usesFIFO = false
     /// A slot that outlives its connection.
     var hasPersistentSlot = false
+    /// Answers wait for a beat that tells of many.
+    var sharesBeats = false
     /// Roles, rights and the table `sheet` change: of a thousand statements about them, how many do that.
     var changesCatalog = false
     var catalogChangesPerMille = 20
@@ -77,6 +79,8 @@ struct Parameters: Hashable {
     var populationMicroseconds = 500
     /// Texts from so many bytes on are TOASTed: the stream does not tell them where an UPDATE has not touched them.
     var toastBytesMin = Int.max
+    /// Of a thousand steps of those who only read: they leave, and come back as somebody who has seen nothing.
+    var newcomersPerMille = 0
 
     /// Every table is loaded whole when it is asked for, and nothing goes wrong in the cache database.
     var hasAllRows: Bool {
@@ -124,6 +128,14 @@ struct Parameters: Hashable {
             drawn.lean(on: .keys)
         }
         drawn.drawRows(&random)
+        drawn.sharesBeats = random.chance(250)
+        if drawn.leaning == nil, !drawn.hasRows {
+            if random.chance(60) {
+                drawn.welcomeNewcomers(&random)
+            } else if random.chance(150) {
+                drawn.lean(on: .joins)
+            }
+        }
         return drawn
     }
 
@@ -152,6 +164,7 @@ struct Parameters: Hashable {
         cacheMicroseconds = random.pick([5, 60, 60, 500, 4_000])
         populationMicroseconds = random.pick([5, 500, 500, 5_000])
         toastBytesMin = random.pick([.max, .max, 2, 8])
+        if leaning == .rows, random.chance(60) { rowsComeOften(&random) }
     }
 
     /// In half of the worlds sessions are as plain as can be.
@@ -214,6 +227,7 @@ struct Parameters: Hashable {
         add("entry", entryBytesMax)
         add("fifo", usesFIFO)
         add("persistent-slot", hasPersistentSlot)
+        add("shares-beats", sharesBeats)
         if changesCatalog {
             add("catalog-changes", "\(catalogChangesPerMille)/1000")
             add("event-trigger", allowsEventTriggers)
@@ -234,6 +248,7 @@ struct Parameters: Hashable {
             add("cache-delay", "\(cacheMicroseconds)us")
             add("copy-delay", "\(populationMicroseconds)us")
             if toastBytesMin < .max { add("toast-from", toastBytesMin) }
+            if newcomersPerMille > 0 { add("newcomers", "\(newcomersPerMille)/1000") }
         }
         return words.joined(separator: " ")
     }

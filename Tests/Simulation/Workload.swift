@@ -31,12 +31,12 @@ struct Workload {
     var plans: [ClientPlan] { (1...max(1, parameters.clients)).map { plan($0) } }
 
     /// A plan with at least `statementsPerClient` statements.
-    func plan(_ number: Int) -> ClientPlan {
-        if parameters.leaning == .rows, number % 3 != 0, readsPerMille < 1000 {
+    func plan(_ number: Int, newcomersPerMille: Int = 0) -> ClientPlan {
+        if [.rows, .newcomers].contains(parameters.leaning), number % 3 != 0, readsPerMille < 1000 {
             // Whoever writes bypasses the cache for a while: most only read.
             var reading = self
             reading.readsPerMille = 1000
-            return reading.plan(number)
+            return reading.plan(number, newcomersPerMille: parameters.newcomersPerMille)
         }
         var random = Random(seed: parameters.seed, "plan", number)
         var plan = ClientPlan(number: number)
@@ -45,6 +45,10 @@ struct Workload {
         let isMapper = habits.chance(parameters.mappersPerMille)
         var count = 0
         while count < parameters.statementsPerClient {
+            if newcomersPerMille > 0, random.chance(newcomersPerMille) {
+                plan.steps.append(
+                    Step(seed: random.next(), action: .leave(.terminate, during: [], after: 0, inBlock: false)))
+            }
             for action in leaningActions(&random) ?? actions(isMapper, &random) {
                 let step = Step(seed: random.next(), action: action)
                 count += step.action.statements.count
@@ -63,7 +67,7 @@ struct Workload {
         case .notifications where random.chance(100): sessions.channel({ read(&$0) }, &random)
         case .keys where random.chance(100):
             [.readSlowly((0..<4).map { _ in read(&random) }, pause: UInt64(random.within(1...20)) * millisecond)]
-        case .losses, .mistakes, .notifications, .keys, .rights, .rows, nil: nil
+        case .losses, .mistakes, .notifications, .keys, .rights, .rows, .newcomers, .joins, nil: nil
         }
     }
 

@@ -130,6 +130,7 @@ final class World: ClientObserver {
         settings.memo.bytesMax = memoBytesMax(parameters)
         settings.memo.entryBytesMax = parameters.entryBytesMax
         settings.memo.policy = parameters.usesFIFO ? .fifo : .clock
+        settings.sharesBeats = parameters.sharesBeats
         settings.cdc.slot = parameters.hasPersistentSlot ? .persistent : .temporary
         settings.catalogPollMilliseconds = parameters.catalogPollMilliseconds
         return settings

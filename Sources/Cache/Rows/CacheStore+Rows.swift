@@ -15,6 +15,7 @@ extension CacheStore {
         _ execution: Execution
     ) -> (uses: [BoundUse], links: [JoinLink], proof: RankingProof?)? {
         guard rows.hasRoomForRead, isServing, originDatabase != nil, let query = execution.statement.pointee.query,
+            rows.hasSomeRows(query.uses.lazy.map(\.relation)),
             execution.statement.pointee.rowsRefusal != .always, execution.key.count == execution.tail.count,
             !rows.isOversized(memo.hash(execution.statement, tail: execution.key)),
             isPortable(query, profile: execution.statement.pointee.profile),
@@ -85,7 +86,7 @@ extension CacheStore {
         guard query.isPortable, let profile = profiles[profile], likeness.allows(query, profile) else {
             return false
         }
-        return query.rights.allSatisfy { need in need.relations.allSatisfy { catalog.relation($0) != nil } }
+        return query.rights.allSatisfy { need in need.relations.allSatisfy { catalog.knows($0) } }
     }
 
     /// The relations that it names.

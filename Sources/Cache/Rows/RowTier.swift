@@ -127,8 +127,8 @@ struct RowTier {
     /// Fragments that were too large, by relation and condition.
     var refused: [OID: Set<String>] = [:]
     static let refusedMax = 10_000
-    /// How often a fragment that is not there would have been of use.
-    var misses: [String: Int] = [:]
+    /// How often a fragment that is not there would have been of use, by a hash of what it is.
+    var misses: [Int: Int] = [:]
     static let missesMax = 10_000
     /// How often in a row a fragment could not be loaded, or had too few rows.
     var failures: [String: Int] = [:]
@@ -312,6 +312,11 @@ struct RowTier {
         return true
     }
 
+    /// False where no rows at all are there of something that a query reads: then `covers` is false, too.
+    func hasSomeRows(_ relations: some Sequence<OID>) -> Bool {
+        relations.allSatisfy { !(pools[$0]?.fragments.isEmpty ?? true) } || Mutation.onlyFirstUseCovered.isOn
+    }
+
     /// Its table is there, with all that reading it reads.
     func isMade(_ relation: Relation) -> Bool {
         guard let pool = pools[relation.oid], pool.isReady else { return false }
@@ -405,19 +410,23 @@ struct RowTier {
         // A large relation is loaded whole only where somebody insists on it.
         if !use.constraints.isEmpty || isPinned { candidates.append(Fragment(use)) }
         for fragment in candidates {
-            let name = fragment.condition(pool.relation) ?? ""
-            if refused[use.relation]?.contains(name) ?? false { continue }
+            if let refused = refused[use.relation], refused.contains(fragment.condition(pool.relation) ?? "") {
+                continue
+            }
             // The whole relation is of use to many: one miss is enough. So is one that will be asked again for sure.
-            if !fragment.isWhole, !isPinned, !isOftenMissed(use.relation, name) { return true }
+            if !fragment.isWhole, !isPinned, !isOftenMissed(use.relation, use.constraints) { return true }
             begin(fragment, isPinned: isPinned)
             return true
         }
         return false
     }
 
-    mutating func isOftenMissed(_ relation: OID, _ name: String) -> Bool {
+    mutating func isOftenMissed(_ relation: OID, _ what: some Hashable) -> Bool {
         if misses.count >= Self.missesMax { misses.removeAll(keepingCapacity: true) }
-        let key = "\(relation.value) \(name)"
+        var hasher = Hasher()
+        hasher.combine(relation.value)
+        hasher.combine(what)
+        let key = hasher.finalize()
         misses[key, default: 0] += 1
         return misses[key, default: 0] >= limits.admissionThreshold
     }
