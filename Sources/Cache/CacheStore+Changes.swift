@@ -208,7 +208,21 @@ extension CacheStore {
     }
 
     /// The session waits for a beat to be reached, or for `watermarkIsLate`.
-    func wait(_ session: SessionNumber, for beat: UInt64) { waitingForBeat.append((beat, session)) }
+    /// - Parameter mayBeForwarded: or for `watermarkIsStalled`.
+    func wait(_ session: SessionNumber, for beat: UInt64, mayBeForwarded: Bool) {
+        waitingForBeat.append((beat, session, mayBeForwarded))
+    }
+
+    /// What the latest beat told was not on the origin's disk, from where the stream is read, and nobody is about to
+    /// commit: reads have pruned pages, or a transaction goes on. Whoever may goes to the origin meanwhile.
+    public func watermarkIsStalled() {
+        stalledBeat = beats.begun
+        waitingForBeat.removeAll { waiting in
+            guard waiting.mayBeForwarded else { return false }
+            woken.append(waiting.session)
+            return true
+        }
+    }
 
     /// A session has waited long enough for the watermark: nobody waits for it until it has caught up.
     public func watermarkIsLate() {

@@ -132,9 +132,12 @@ public final class CacheStore {
     var beats = Beats()
     var followers: [EntryID: [SessionNumber]] = [:]
     /// Sessions that wait for a beat to be reached, in the order in which they came.
-    var waitingForBeat: [(beat: UInt64, session: SessionNumber)] = []
+    var waitingForBeat: [(beat: UInt64, session: SessionNumber, mayBeForwarded: Bool)] = []
     /// The watermark takes too long to wait for it, until it has passed every beat.
     var isLagging = false
+    /// The watermark will not pass this beat soon: who may be forwarded does not wait for it.
+    var stalledBeat: UInt64 = 0
+    var isStalled: Bool { stalledBeat > reachedBeat }
     var woken: [SessionNumber] = []
     /// Sessions that wait for an explanation, until anything more is known of the catalog.
     var waitingForCatalog: [SessionNumber] = []

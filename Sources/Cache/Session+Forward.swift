@@ -100,14 +100,14 @@ extension Session {
         if isOwnWrite, store.limits.readYourWrites != .wait { return forward(.ownWrite, store) }
         // Read at the origin again, it would have seen something later again: a busy session would
         // never hit. So it waits, if that does not take long, and is done with it.
-        guard !store.isLagging, !declinesBeat else {
+        guard !store.isLagging, !declinesBeat, isOwnWrite || !store.isStalled else {
             declinesBeat = false
             return forward(isOwnWrite ? .ownWrite : .ownRead, store)
         }
         if isQuiet, !awaitsBeat {
             awaitsBeat = true
             awaitsOwnWrite = isOwnWrite
-            store.wait(number, for: bound)
+            store.wait(number, for: bound, mayBeForwarded: !isOwnWrite)
         }
         return .park
     }

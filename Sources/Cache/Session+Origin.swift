@@ -112,7 +112,7 @@ extension Session {
         if heldForBeat == 0 {
             heldForBeat = store.beats.next
             store.beats.want(heldForBeat)
-            store.wait(number, for: heldForBeat)
+            store.wait(number, for: heldForBeat, mayBeForwarded: false)
             awaitsBeat = true
             awaitsOwnWrite = true
         }

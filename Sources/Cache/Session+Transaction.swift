@@ -57,6 +57,8 @@ extension Session {
             settings.beforeBlockEpoch = schemaEpoch
             settings.blockChange = .none
         case .local:
+            // What went along with a BEGIN that a cancel has hit is answered first.
+            guard isQuiet else { return .park }
             switch verb {
             case .commit, .rollback:
                 forgetBegin(store)

@@ -6,10 +6,11 @@ import PGProtocol
 
 /// The change stream: the machines' actions performed, the links' events told.
 extension Proxy {
-    /// One snapshot and one position, for everybody who waits [T8].
+    /// One snapshot and one position, for everybody who waits [T8], and how much of the WAL is on disk.
     static let beatQuery =
         "select pg_catalog.pg_current_snapshot()::pg_catalog.text, "
-        + "pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text"
+        + "pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text, "
+        + "pg_catalog.pg_current_wal_flush_lsn()::pg_catalog.text"
     /// Behind it: a transaction with a number is flushed when it commits, and with it all that was written before.
     private static let flush = ", pg_catalog.pg_current_xact_id()::pg_catalog.text"
 
@@ -71,13 +72,18 @@ extension Proxy {
         switch event {
         case .answered(let rows):
             replication.beatDeadlineNanoseconds = .max
-            guard let row = rows.first, row.count >= 2, let text = row[0], let position = row[1],
-                let snapshot = Snapshot(text), let lsn = LSN(position)
+            guard let row = rows.first, row.count >= 3, let text = row[0], let position = row[1],
+                let snapshot = Snapshot(text), let lsn = LSN(position), let flushed = row[2].flatMap({ LSN($0) })
             else {
                 store.beatFailed()
                 return
             }
             store.beatAnswered(snapshot, lsn)
+            if flushed < lsn.withoutPageHeader, !replication.isFlushing,
+                reactor.nowNanoseconds &- replication.advancedNanoseconds > Proxy.quietNanoseconds
+            {
+                store.watermarkIsStalled()
+            }
             if store.takePublicationChange() {
                 perform(replication.publication.changedByOthers(now: now))
             }
@@ -161,6 +167,9 @@ extension Proxy {
         guard settings.maxStalenessMilliseconds > 0 else { return }
         _ = startClock(.freshness, milliseconds: max(settings.maxStalenessMilliseconds / 4, 1))
     }
+
+    /// With commits more often than this, the next one puts on disk what is not there yet.
+    private static let quietNanoseconds: UInt64 = 1_000_000
 
     /// A half-open connection would never answer.
     private static let beatNanosecondsMax: UInt64 = 10_000_000_000
@@ -302,7 +311,9 @@ extension Proxy {
         case .fenced(let fence): store.streamFenced(below: fence)
         case .relationDescribed(let shape): store.relationDescribed(shape)
         case .transactionReceived(let transaction): store.transactionReceived(transaction)
-        case .watermarkAdvanced(let lsn): store.watermarkAdvanced(lsn)
+        case .watermarkAdvanced(let lsn):
+            replication.advancedNanoseconds = reactor.nowNanoseconds
+            store.watermarkAdvanced(lsn)
         case .live(let lsn):
             replication.trouble = nil
             log.info("change stream live", metadata: ["lsn": "\(lsn)"])

@@ -22,6 +22,8 @@ struct Replication {
     /// When a beat last made the origin flush its WAL, and whether it may.
     var flushedNanoseconds: UInt64 = 0
     var isFlushing = false
+    /// When the watermark last moved.
+    var advancedNanoseconds: UInt64 = 0
     var mayFlush = true
     /// Why changes of the schema by others are noticed by the poll alone; nil while an event trigger reports them.
     var eventTriggerTrouble: String?

@@ -36,6 +36,42 @@ import Testing
         #expect(client.sends(Wire.query(other)) == ["hit"])
     }
 
+    /// Nobody is about to flush what the beat told: who would wait for that asks the origin, until it has come.
+    @Test func s5WhereTheWatermarkStallsTheOriginAnswers() {
+        cached(other)
+        let client = origin.client()
+        client.misses(select)
+        #expect(client.sends(Wire.query(other)) == ["park"])
+        let target = origin.store.watermark.value + 500
+        origin.beat(target)
+        origin.store.watermarkIsStalled()
+        #expect(origin.store.nextWoken() == client.session.number)
+        client.session.woken()
+        #expect(client.decides() == ["forward Q"])
+        client.hears(Wire.rows([["2"]]) + Wire.ready())
+        #expect(client.sends(Wire.query(other)) == ["forward Q"], "nobody waits for it")
+        client.hears(Wire.rows([["2"]]) + Wire.ready())
+        origin.store.watermarkAdvanced(LSN(target))
+        #expect(!origin.store.isStalled)
+    }
+
+    /// [S1] Who was promised to wait for its own write waits.
+    @Test func s1AStalledWatermarkIsWaitedForBehindAnOwnWrite() {
+        let origin = CannedOrigin.warm { $0.readYourWrites = .wait }
+        origin.client().misses(other)
+        origin.passes()
+        let client = origin.client()
+        client.sends(Wire.query("update orders set id = 3 where id = 3"))
+        client.hears(Wire.commandComplete("UPDATE 1") + Wire.ready())
+        #expect(client.sends(Wire.query(other)) == ["park"])
+        let target = origin.store.watermark.value + 500
+        origin.beat(target)
+        origin.store.watermarkIsStalled()
+        #expect(origin.store.nextWoken() == nil)
+        origin.store.watermarkAdvanced(LSN(target))
+        #expect(origin.store.nextWoken() == client.session.number)
+    }
+
     /// What one transaction has changed in two relations, the session must not see of one alone.
     @Test func s5OtherRelationsAreBoundToo() {
         cached(elsewhere)

@@ -135,6 +135,18 @@ import Testing
         if client.session.isBeginning { client.hears(answer) }
     }
 
+    @Test func aBlockWhoseBeginWasCancelledEndsBehindWhatWentAlong() {
+        let client = warmClient()
+        begin(client)
+        #expect(client.sends(Wire.query(other)) == ["inject Q forward Q"])
+        client.hears(Wire.error("57014") + Wire.ready())
+        #expect(client.sends(Wire.query("commit")) == ["park"])
+        client.hears(Wire.rows([["2"]]) + Wire.ready())
+        #expect(client.takeReceivedBytes() == Wire.rows([["2"]]) + Wire.ready("T"))
+        #expect(client.decides() == ["reply CZ"])
+        #expect(client.takeReceivedBytes() == Wire.commandComplete("COMMIT") + Wire.ready())
+    }
+
     /// The state that the origin tells of is that of no block, and the client's is.
     @Test func aBeginIsNotSentAgainBeforeWhatWentAlongIsAnswered() {
         let client = warmClient()

@@ -114,7 +114,7 @@ final class LinkBackend {
     private func beatRead(_ view: String) {
         let position = database.insertLSN
         note("beat \(view) \(position)")
-        answer(.answered([[view, position.description]]))
+        answer(.answered([[view, position.description, publications.flushedLSN.description]]))
     }
 
     private func answer(_ event: LinkEvent, after nanoseconds: UInt64 = 0) {

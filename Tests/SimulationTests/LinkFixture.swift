@@ -96,7 +96,8 @@ final class LinkFixture {
 
     static let beat =
         "select pg_catalog.pg_current_snapshot()::pg_catalog.text, "
-        + "pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text"
+        + "pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text, "
+        + "pg_catalog.pg_current_wal_flush_lsn()::pg_catalog.text"
 
     private func take(_ event: LinkEvent, _ role: OriginLink.Role) {
         events[Int(role.rawValue)].append(event)

@@ -26,7 +26,8 @@ import Testing
             Issue.record("no answer")
             return
         }
-        #expect(rows == [[world.database.currentView().text, world.database.insertLSN.description]])
+        let position = world.database.insertLSN.description
+        #expect(rows == [[world.database.currentView().text, position, position]], "and all of it is flushed")
         #expect(world.link(.control).isIdle)
     }
 

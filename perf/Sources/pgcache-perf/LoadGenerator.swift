@@ -1,6 +1,6 @@
 import Loop
 
-/// A closed loop of connections that each ask, wait for the whole answer, and ask again.
+/// A closed loop of connections that each ask, wait for the whole answer, pause if told so, and ask again.
 ///
 /// All peers get the same load: one request in flight per connection, a fixed number of requests per
 /// round, the same keys from the same seed. Connections stay open between rounds, so that a round costs
@@ -66,6 +66,7 @@ final class LoadGenerator {
     private var responseBytes = 0
     private var asked: UInt64 = 0
     private var writePercent: UInt64 = 0
+    private var pauseMicroseconds: UInt64 = 0
     private var digest: UInt64?
     private var latencies = LatencyHistogram()
     private var writeLatencies = LatencyHistogram()
@@ -100,9 +101,12 @@ final class LoadGenerator {
     /// One round: returns when every answer is complete.
     ///
     /// Where answers are compared by their digest, their first column need not be the key.
-    func run(requests: Int, keys: Keys, writePercent: Int, hasDigest: Bool) throws -> Round {
+    func run(
+        requests: Int, keys: Keys, writePercent: Int, pauseMicroseconds: Int, hasDigest: Bool
+    ) throws -> Round {
         self.keys = keys
         self.writePercent = UInt64(writePercent)
+        self.pauseMicroseconds = UInt64(pauseMicroseconds)
         digest = hasDigest ? 0 : nil
         asked = 0
         latencies.reset()
@@ -110,7 +114,7 @@ final class LoadGenerator {
         toSend = requests
         toFinish = requests
         // A completion of our own begins the round, so that the clock of its first turn is not an old one.
-        reactor.enqueue(Completion(kind: .timer, socket: .none, tag: 0, result: 0))
+        reactor.enqueue(Completion(kind: .timer, socket: .none, tag: UInt64(count), result: 0))
         try finish()
         return Round(
             requests: requests, nanoseconds: reactor.nowNanoseconds - beganNanoseconds,
@@ -137,9 +141,10 @@ final class LoadGenerator {
         case .sent:
             connection.pointee.isSending = false
             if !connection.pointee.isAwaiting { settled(connection) }
-        case .timer:
+        case .timer where completion.tag == UInt64(count):
             beganNanoseconds = reactor.nowNanoseconds
-            for index in 0..<count { ask(connections + index) }
+            for index in 0..<count { askLater(connections + index) }
+        case .timer: ask(connection)
         case .accepted, .closed, .ready, .signal, .exited: break
         }
     }
@@ -155,8 +160,6 @@ final class LoadGenerator {
     }
 
     private func ask(_ connection: UnsafeMutablePointer<Connection>) {
-        guard toSend > 0 else { return }
-        toSend -= 1
         let isWriting = writePercent > 0 && nextRandom() % 100 < writePercent
         connection.pointee.isWriting = isWriting
         let request = isWriting ? dialogue.write ?? dialogue.read : dialogue.read
@@ -223,8 +226,17 @@ final class LoadGenerator {
             greet(connection)
         } else {
             toFinish -= 1
-            ask(connection)
+            askLater(connection)
         }
+    }
+
+    /// After a pause of half to one and a half of what was told: else all would soon ask together.
+    private func askLater(_ connection: UnsafeMutablePointer<Connection>) {
+        guard toSend > 0 else { return }
+        toSend -= 1
+        guard pauseMicroseconds > 0 else { return ask(connection) }
+        let pause = pauseMicroseconds / 2 + nextRandom() % (pauseMicroseconds + 1)
+        _ = reactor.startTimer(nanoseconds: pause * 1000, tag: UInt64(connection - connections))
     }
 
     /// What came instead of an answer, as far as it is text.

@@ -55,6 +55,7 @@ func round(_ line: String, of generator: LoadGenerator) throws -> LoadGenerator.
     else { throw UsageError("not a round: \(line)") }
     var keys = LoadGenerator.Keys(first: first, count: count, isSequential: words[1] == "sequential")
     var writePercent = 0
+    var pauseMicroseconds = 0
     var hasDigest = false
     for word in words.dropFirst(4) {
         let halves = word.split(separator: "=")
@@ -64,11 +65,14 @@ func round(_ line: String, of generator: LoadGenerator) throws -> LoadGenerator.
         case "stride": keys.stride = UInt64(value)
         case "span": keys.span = UInt64(value)
         case "writes": writePercent = value
+        case "pause": pauseMicroseconds = value
         case "digest": hasDigest = value > 0
         default: throw UsageError("not a round: \(line)")
         }
     }
-    return try generator.run(requests: requests, keys: keys, writePercent: writePercent, hasDigest: hasDigest)
+    return try generator.run(
+        requests: requests, keys: keys, writePercent: writePercent, pauseMicroseconds: pauseMicroseconds,
+        hasDigest: hasDigest)
 }
 
 func json(_ round: LoadGenerator.Round) -> String {
