@@ -147,7 +147,8 @@ final class Oracle {
             let failure = failures[place]
             place += 1
             guard failure.event >= exchange.sentAt, failure.state == state,
-                failure.parsed.map({ $0 == exchange.statement.sql }) ?? true
+                // In a block that has failed, whatever is parsed in front of it fails like it.
+                failure.parsed.map({ $0 == exchange.statement.sql || state == "25P02" }) ?? true
             else { continue }
             session.failures = place
             return failure
