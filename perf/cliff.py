@@ -127,8 +127,8 @@ def summary(clients, rows, phase, ranges, by_round):
             lambda peers: peers["pgcache"]["per_second"] / peers["relay"]["per_second"]), 3)
     print(f"  {counted(clients):9} {rows:7} rows {phase}  origin {cell['origin']:8.0f}/s"
           f"  pgcache {cell['pgcache']:8.0f}/s  {100 * cell['hits']:3.0f} % hits  {cell['ratio']:7.2f}× (bound {BOUND})"
-          + (f"  the relay {cell['relay_ratio']:.2f}×, {cell['ratio_to_relay']:.2f}× of that" if phase == "cold" else ""),
-          flush=True)
+          + (f"  the relay {cell['relay_ratio']:.2f}×, {cell['ratio_to_relay']:.2f}× of that"
+             if phase == "cold" else ""), flush=True)
     return cell
 
 

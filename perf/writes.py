@@ -194,5 +194,5 @@ def missed(figures):
     for cell in figures["mixes"]:
         if cell["p99_ratio"] > BOUND:
             pauses = f"pauses of {cell['pause_us']} µs" if cell["pause_us"] else "no pauses"
-            yield (f"writes, {cell['updates_percent']} % updates, {pauses}: p99 of the reads {cell['p99_ratio']}× the origin's, "
-                   f"bound {BOUND}")
+            yield (f"writes, {cell['updates_percent']} % updates, {pauses}: p99 of the reads {cell['p99_ratio']}× the "
+                   f"origin's, bound {BOUND}")
