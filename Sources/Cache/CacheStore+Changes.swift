@@ -154,7 +154,7 @@ extension CacheStore {
         beats.watermarkReached(watermark)
         guard beats.reached > reachedBeat else { return }
         hot.pointee.reachedBeat = beats.reached
-        if beats.isCaughtUp { isLagging = false }
+        if beats.isCaughtUp { lateness = .none }
         guard !waitingForBeat.isEmpty else { return }
         waitingForBeat.removeAll { waiting in
             guard waiting.beat <= beats.reached else { return false }
@@ -217,22 +217,32 @@ extension CacheStore {
     /// commit: reads have pruned pages, or a transaction goes on. Whoever may goes to the origin meanwhile.
     public func watermarkIsStalled() {
         stalledBeat = beats.begun
-        waitingForBeat.removeAll { waiting in
-            guard waiting.mayBeForwarded else { return false }
-            woken.append(waiting.session)
-            return true
-        }
+        wakeForwardable()
     }
 
-    /// A session has waited long enough for the watermark: nobody waits for it until it has caught up.
-    public func watermarkIsLate() {
-        isLagging = true
-        wakeWaiting()
+    /// A session has waited long enough for the watermark: until it has caught up, nobody waits for it.
+    /// - Parameter forWrites: That was for its own write. Else those do who wait for theirs, which may take longer.
+    public func watermarkIsLate(forWrites: Bool) {
+        if forWrites {
+            lateness = .writes
+            wakeWaiting()
+        } else {
+            if lateness == .none { lateness = .reads }
+            wakeForwardable()
+        }
     }
 
     private func wakeWaiting() {
         woken += waitingForBeat.map(\.session)
         waitingForBeat.removeAll()
+    }
+
+    private func wakeForwardable() {
+        waitingForBeat.removeAll { waiting in
+            guard waiting.mayBeForwarded else { return false }
+            woken.append(waiting.session)
+            return true
+        }
     }
 
     // MARK: - Schema

@@ -133,8 +133,9 @@ public final class CacheStore {
     var followers: [EntryID: [SessionNumber]] = [:]
     /// Sessions that wait for a beat to be reached, in the order in which they came.
     var waitingForBeat: [(beat: UInt64, session: SessionNumber, mayBeForwarded: Bool)] = []
-    /// The watermark takes too long to wait for it, until it has passed every beat.
-    var isLagging = false
+    /// Who does not wait for the watermark, as it takes too long, until it has passed every beat.
+    var lateness = Lateness.none
+    enum Lateness { case none, reads, writes }
     /// The watermark will not pass this beat soon: who may be forwarded does not wait for it.
     var stalledBeat: UInt64 = 0
     var isStalled: Bool { stalledBeat > reachedBeat }

@@ -100,7 +100,8 @@ extension Session {
         if isOwnWrite, store.limits.readYourWrites != .wait { return forward(.ownWrite, store) }
         // Read at the origin again, it would have seen something later again: a busy session would
         // never hit. So it waits, if that does not take long, and is done with it.
-        guard !store.isLagging, !declinesBeat, isOwnWrite || !store.isStalled else {
+        let isLate = isOwnWrite ? store.lateness == .writes : store.lateness != .none || store.isStalled
+        guard !isLate, !declinesBeat else {
             declinesBeat = false
             return forward(isOwnWrite ? .ownWrite : .ownRead, store)
         }

@@ -107,7 +107,7 @@ extension Session {
     /// Whether a write's ReadyForQuery has to wait, so that every session's hits show what it wrote [S1].
     private mutating func holdsBack(_ status: UInt8, _ store: CacheStore) -> Bool {
         guard hasWritten, store.limits.readYourWrites == .commit, status == TransactionStatus.idle.rawValue,
-            state == .ready, store.isServing, !store.isLagging
+            state == .ready, store.isServing, store.lateness != .writes
         else { return false }
         if heldForBeat == 0 {
             heldForBeat = store.beats.next

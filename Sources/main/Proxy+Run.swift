@@ -173,7 +173,7 @@ extension Proxy {
         connections.forEach { connection in
             if connection.pointee.session.awaitsBeat {
                 if connection.pointee.followDeadlineNanoseconds <= now {
-                    store.watermarkIsLate()
+                    store.watermarkIsLate(forWrites: connection.pointee.session.awaitsOwnWrite)
                 } else {
                     isAnyoneWaiting = true
                 }

@@ -115,7 +115,7 @@ import Testing
         let client = origin.client()
         client.misses(select)
         #expect(client.sends(Wire.query(other)) == ["park"])
-        origin.store.watermarkIsLate()
+        origin.store.watermarkIsLate(forWrites: false)
         #expect(origin.store.nextWoken() == client.session.number)
         client.session.woken()
         #expect(client.reasons { client.decides() } == [.ownRead])

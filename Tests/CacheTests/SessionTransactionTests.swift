@@ -368,9 +368,27 @@ import Testing
         origin.passes()
         client.sends(Wire.query("insert into orders values (1)"))
         #expect(client.hears(Wire.commandComplete("INSERT 0 1") + Wire.ready()) == ["relay C", "hold"])
-        origin.store.watermarkIsLate()
+        origin.store.watermarkIsLate(forWrites: true)
         client.session.woken()
         #expect(client.hears([]) == ["relay Z"])
         #expect(client.reasons { client.sends(Wire.query(select)) } == [.ownWrite])
+    }
+
+    /// Who only reads waits for a shorter time, and gives up for nobody else.
+    @Test func aCommitWaitsForAWatermarkThatIsLateForReads() {
+        let origin = CannedOrigin.warm { $0.readYourWrites = .commit }
+        let client = origin.client()
+        client.misses(select)
+        origin.passes()
+        origin.store.watermarkIsLate(forWrites: false)
+        client.sends(Wire.query("insert into orders values (1)"))
+        #expect(client.hears(Wire.commandComplete("INSERT 0 1") + Wire.ready()) == ["relay C", "hold"])
+        origin.store.watermarkIsLate(forWrites: false)
+        #expect(origin.store.nextWoken() == nil)
+        origin.passes()
+        #expect(origin.store.nextWoken() == client.session.number)
+        client.session.woken()
+        #expect(client.hears([]) == ["relay Z"])
+        #expect(client.sends(Wire.query(select)) == ["hit"])
     }
 }

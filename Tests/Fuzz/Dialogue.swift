@@ -189,7 +189,7 @@ final class Dialogue {
 
     /// The leader is too slow, or the watermark is.
     func followerReleased() {
-        if session.awaitsBeat { shop.store.watermarkIsLate() }
+        if session.awaitsBeat { shop.store.watermarkIsLate(forWrites: session.awaitsOwnWrite) }
         guard session.awaited != nil else { return }
         session.followerReleased()
         wake()
