@@ -142,18 +142,15 @@ final class Oracle {
     private func failure(_ exchange: Exchange, _ session: OracleSession, by event: UInt64) -> Failure? {
         guard case .error(let state, _) = exchange.reply, let failures = executions.errors[exchange.client]
         else { return nil }
-        var place = session.failures
-        while place < failures.count, failures[place].event <= event {
-            let failure = failures[place]
-            place += 1
-            guard failure.event >= exchange.sentAt, failure.state == state,
-                // In a block that has failed, whatever is parsed in front of it fails like it.
-                failure.parsed.map({ $0 == exchange.statement.sql || state == "25P02" }) ?? true
-            else { continue }
-            session.failures = place
-            return failure
-        }
-        return nil
+        let answered = failures[session.failures...].prefix { $0.event <= event }
+        let its = answered.indices.filter { failures[$0].event >= exchange.sentAt && failures[$0].state == state }
+        let place =
+            its.first { failures[$0].parsed.map { $0 == exchange.statement.sql } ?? true }
+            // In a block that has failed, whatever is parsed in front of it fails like it.
+            ?? (state == "25P02" ? its.first : nil)
+        guard let place else { return nil }
+        session.failures = place + 1
+        return failures[place]
     }
 
     private func noteError() -> Violation? {
