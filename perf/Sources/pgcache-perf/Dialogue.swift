@@ -125,12 +125,17 @@ struct Dialogue {
         return query.bytes
     }
 
+    /// Prepared and described, as drivers do.
     private static func parse(_ text: String, name: String) -> [UInt8] {
         var parse = ByteWriter()
         parse.message(FrontendType.parse) { message in
             message.cString(name)
             message.cString(text.replacing(keyMark, with: "$1").replacing(lastKeyMark, with: "$2"))
             message.uint16(0)
+        }
+        parse.message(FrontendType.describe) { message in
+            message.uint8(UInt8(ascii: "S"))
+            message.cString(name)
         }
         parse.message(FrontendType.sync) { _ in }
         return parse.bytes
