@@ -268,10 +268,9 @@ public final class CacheStore {
             releaseFollowers(of: id)
             return
         }
-        if let statement = statements[entry.pointee.statement],
-            statement.pointee.rowShape == nil
-        {
-            statement.pointee.rowShape = entry.pointee.description.rowShape
+        if let statement = statements[entry.pointee.statement], let shape = entry.pointee.description.rowShape {
+            described(statement, shape) { $0 == id }
+            guard memo[id] != nil else { return }
         }
         holdKeys(id)
         noteWindow(id)
@@ -280,6 +279,21 @@ public final class CacheStore {
         guard let waiting = followers.removeValue(forKey: id) else { return }
         counters.coalesced &+= UInt64(waiting.count)
         woken += waiting
+    }
+
+    /// The origin says what a statement returns. Was it something else, the schema has changed, and nobody had noticed
+    /// [D1]. Did nobody know, what came without a description may be from before such a change [S4].
+    /// - Parameter isBehind: which entries' answers come behind this.
+    func described(
+        _ statement: UnsafeMutablePointer<Statement>, _ shape: [UInt8]?, reply: [UInt8]? = nil,
+        isBehind: (EntryID) -> Bool
+    ) {
+        let known = statement.pointee.rowShape
+        statement.pointee.rowShape = shape
+        if let reply { statement.pointee.describeReply = reply }
+        guard shape != known else { return }
+        if known != nil { return schemaChanged() }
+        for id in memo.entries(of: statement) where !isBehind(id) { drop(id) }
     }
 
     /// An entry whose rows are rows of one table is found by the keys it holds [I2].

@@ -424,6 +424,16 @@ final class Memo {
         return count
     }
 
+    func entries(of statement: UnsafeMutablePointer<Statement>) -> [EntryID] {
+        var entries: [EntryID] = []
+        var slot = statement.pointee.firstEntry
+        while slot != SlotIndex.none {
+            entries.append(pointer(slot).pointee.id)
+            slot = pointer(slot).pointee.nextOfStatement
+        }
+        return entries
+    }
+
     /// The statement is about to be dropped.
     func removeEntries(of statement: UnsafeMutablePointer<Statement>) {
         while statement.pointee.firstEntry != SlotIndex.none {

@@ -261,8 +261,9 @@ extension Session {
                     let statement = store.statements[StatementID(packed: owed.statement)]
                         .map({ store.canonical($0) })
                 {
-                    statement.pointee.describeReply = describing
-                    statement.pointee.rowShape = withView(describing) { $0.lastMessage.rowShape }
+                    store.described(statement, withView(describing) { $0.lastMessage.rowShape }, reply: describing) {
+                        pipeline.owes($0.packed)
+                    }
                 }
                 originDescribes = false
                 describing = []
@@ -416,7 +417,7 @@ extension Session {
         let owed = pipeline.removeFirst()
         guard sharesStatements(store), let statement = store.statements[StatementID(packed: owed.statement)]
         else { return }
-        store.canonical(statement).pointee.rowShape = message(type, body) { $0.rowShape }
+        store.described(store.canonical(statement), message(type, body) { $0.rowShape }) { pipeline.owes($0.packed) }
     }
 
     private func message<Value>(_ type: UInt8, _ body: ByteView, _ use: (ByteView) -> Value) -> Value {

@@ -61,6 +61,11 @@ public struct Pipeline {
         (0..<count).contains { ring[(head + $0) & (ring.count - 1)].isInjected }
     }
 
+    /// What this entry captures is owed.
+    public func owes(_ capture: UInt64) -> Bool {
+        (0..<count).contains { ring[(head + $0) & (ring.count - 1)].capture == capture }
+    }
+
     /// A ReadyForQuery will come without anything more being sent.
     public var owesReady: Bool {
         (0..<count).contains {

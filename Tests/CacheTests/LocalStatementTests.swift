@@ -107,7 +107,7 @@ import Testing
     }
 
     /// [S4] What a statement returns must be known before its Parse is answered here. A driver that never asks for
-    /// that gets hits as well: the origin is asked once.
+    /// that gets hits as well: the origin is asked once. What came before may have been something else.
     @Test func whatNobodyHasDescribedIsDescribedForUs() {
         let client = origin.client()
         let undescribed: [UInt8] = Wire.parse(select) + Wire.bind() + Wire.execute() + Wire.sync
@@ -122,6 +122,10 @@ import Testing
         client.hears(Wire.parseComplete + answered)
         #expect(client.takeReceived() == "12DCZ")
         #expect(client.session.isQuiet)
+        endsUnnamed(client)
+        #expect(client.sends(undescribed) == ["forward PBE", "forward S"])
+        client.hears(Wire.parseComplete + answered)
+        origin.passes()
         for session in [client, origin.client()] {
             endsUnnamed(session)
             #expect(session.sends(undescribed) == ["hit"])
