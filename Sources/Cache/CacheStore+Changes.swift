@@ -24,6 +24,7 @@ extension CacheStore {
         isLive = false
         hot.pointee.isServing = false
         wakeWaiting()
+        beats.forgetTransactions()
         guard mustEmpty else { return }
         if !Mutation.noFlushAfterLoss.isOn { empty(.stream) }
         beats.forgetAnswers()
@@ -91,6 +92,7 @@ extension CacheStore {
             rows.missed(transaction)
         }
         schemaMayHaveChanged(by: transaction)
+        beats.received(transaction.narrowID)
     }
 
     /// A transaction that changed the schema may not be visible yet: what is read of the catalog meanwhile, and what is
@@ -145,13 +147,13 @@ extension CacheStore {
     /// Every change up to `lsn` was given.
     public func watermarkAdvanced(_ lsn: LSN) {
         hot.pointee.watermark = lsn
-        while let id = beats.nextReached(lsn) { _ = memo.makeServable(id) }
         reachBeats()
     }
 
     /// The watermark has moved, or a beat was answered: bounds may have been reached.
     private func reachBeats() {
         beats.watermarkReached(watermark)
+        while let id = beats.nextReached() { _ = memo.makeServable(id) }
         guard beats.reached > reachedBeat else { return }
         hot.pointee.reachedBeat = beats.reached
         if beats.isCaughtUp { lateness = .none }
@@ -191,8 +193,7 @@ extension CacheStore {
         for patches in proven.patches {
             for id in patches.entries { memo.proven(id, by: patches.transaction) }
         }
-        beats.answered(lsn.withoutPageHeader)
-        while let id = beats.nextReached(watermark) { _ = memo.makeServable(id) }
+        beats.answered(lsn.withoutPageHeader, snapshot)
         reachBeats()
     }
 

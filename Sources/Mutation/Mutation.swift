@@ -16,6 +16,7 @@ public enum Mutation: String, CaseIterable, Sendable {
     case newImageOnly = "new-image-only"
     case onConstrainsRowSide = "on-constrains-row-side"
     case ownWriteOffByOne = "own-write-off-by-one"
+    case finishedTakenForReceived = "finished-taken-for-received"
     case noReadBound = "no-read-bound"
     case constantNotInKey = "constant-not-in-key"
     case hitOvertakes = "hit-overtakes"

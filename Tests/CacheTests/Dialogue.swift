@@ -89,14 +89,16 @@ final class CannedOrigin {
         }
     }
 
-    /// A beat, from its question to its answer.
-    func beat(_ lsn: UInt64, snapshot: String = "900:900:") {
+    /// A beat, from its question to its answer. By itself, it shows something new finished that the stream does not
+    /// bring: only the position tells when it is reached.
+    func beat(_ lsn: UInt64, snapshot: String? = nil) {
         store.beatBegan()
         beatEnds(lsn, snapshot: snapshot)
     }
-    func beatEnds(_ lsn: UInt64, snapshot: String = "900:900:") {
-        guard let snapshot = Snapshot(snapshot) else {
-            Issue.record("not a snapshot: \(snapshot)")
+    func beatEnds(_ lsn: UInt64, snapshot: String? = nil) {
+        let next = 700 + store.beatsBegun
+        guard let snapshot = Snapshot(snapshot ?? "\(next):\(next):") else {
+            Issue.record("not a snapshot: \(snapshot ?? "")")
             return
         }
         store.beatAnswered(snapshot, LSN(lsn))
