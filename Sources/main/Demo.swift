@@ -215,7 +215,7 @@ final class Demo {
     /// Waits until pgcache has received what the origin has written by now.
     private func untilCaughtUp(_ origin: ThrowAwayOrigin) throws(DemoError) {
         let text = try direct(origin) { (link) throws(LinkFailure) in
-            try links.ask(link, "select pg_current_wal_insert_lsn()").first?.first.flatMap { $0 } ?? ""
+            try links.ask(link, "select pg_current_wal_flush_lsn()").first?.first.flatMap { $0 } ?? ""
         }
         guard let target = LSN(text)?.withoutPageHeader.value else { return }
         var waited: UInt64 = 0

@@ -180,10 +180,11 @@ class Proxy:
                    if sample.split("{")[0] in (name, name + "_total"))
 
     def settle(self, connection):
-        """Waits until the stream has told what `connection`, straight at the origin, can see to be written."""
+        """Waits until the stream has told what `connection`, straight at the origin, can see committed: that is on disk,
+        unless it was committed asynchronously. Behind it may be WAL that nobody is about to flush."""
         if DIRECT:
             return
-        (position,) = connection.execute("select (pg_current_wal_insert_lsn() - '0/0')::bigint").fetchone()
+        (position,) = connection.execute("select (pg_current_wal_flush_lsn() - '0/0')::bigint").fetchone()
         # Right behind the header of a page of WAL is its start: no record ends in between.
         if position % 8192 in (24, 40):
             position -= position % 8192
