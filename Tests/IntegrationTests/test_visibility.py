@@ -241,11 +241,11 @@ class TestCaptureRaces:
         with waiting_origin.connect() as setup:
             setup.execute("create table if not exists long (id int primary key, v int)")
             setup.execute("truncate long")
-            setup.execute("insert into long select i, 0 from generate_series(1, 1500) i")
-        proxy.wait_until_answer("select count(*) from long", [(1500,)])
+            setup.execute("insert into long select i, 0 from generate_series(1, 3000) i")
+        proxy.wait_until_answer("select count(*) from long", [(3000,)])
         read = "select max(a.v) from long a join long b on a.v + a.id <= b.v + b.id"
         proxy.wait_until_cached("select count(*) from long")
-        for version in range(1, 6):
+        for version in range(1, 9):
             answers = []
             reader = threading.Thread(target=lambda: answers.append(proxy.query(read)))
             reader.start()
@@ -254,7 +254,7 @@ class TestCaptureRaces:
                 "and query like 'select max(a.v)%%' and pid <> pg_backend_pid()") > 0,
                 "the statement runs")
             with waiting_origin.connect() as writer:
-                writer.execute("update long set v = %s where id = 1500", (version,))
+                writer.execute("update long set v = %s where id = 3000", (version,))
             reader.join()
             proxy.wait_until_answer(read, [(version,)])
 
