@@ -180,8 +180,8 @@ class Proxy:
                    if sample.split("{")[0] in (name, name + "_total"))
 
     def settle(self, connection):
-        """Waits until the stream has told what `connection`, straight at the origin, can see committed: that is on disk,
-        unless it was committed asynchronously. Behind it may be WAL that nobody is about to flush."""
+        """Waits until the stream has told what `connection`, straight at the origin, can see committed. That is on
+        disk, unless it was committed asynchronously; behind it may be WAL that nobody is about to flush."""
         if DIRECT:
             return
         (position,) = connection.execute("select (pg_current_wal_flush_lsn() - '0/0')::bigint").fetchone()

@@ -219,7 +219,7 @@ class TestMonotonicReads:
             assert number(wire.ask(cached)) == before + 1
 
     def test_nobody_waits_for_what_others_are_still_writing(self, proxy, origin, database, wire, direct, form):
-        """The beat's position is behind what is not on disk, and nobody is about to commit; its transactions are here."""
+        """The beat's position is behind what is not on disk, and nobody is about to commit."""
         cached = form("select version from item where id = 34")
         proxy.wait_until_cached(lambda: wire.ask(cached))
         with origin.connect(database) as other, other.transaction():
