@@ -16,8 +16,10 @@ QUICK_RANGES = {2: 400, 11: 400, 101: 300, 1001: 100, 10_001: 16, 100_001: 8}
 # Requests through pgcache in a warm round, at least: hits are short.
 WARM_REQUESTS = 2000
 SETTLING_PASSES = 10
-# pgcache's requests per second are at least this many of the origin's.
+# pgcache's requests per second are at least this many of the origin's, with as many clients as make it a throughput.
+# One alone, who waits for both hops, would not even get them through the relay: what that costs is told.
 BOUND = 0.9
+BOUNDED_CLIENTS = 8
 
 
 def create(origin):
@@ -126,14 +128,17 @@ def summary(clients, rows, phase, ranges, by_round):
         cell["ratio_to_relay"] = round(median(
             lambda peers: peers["pgcache"]["per_second"] / peers["relay"]["per_second"]), 3)
     print(f"  {counted(clients):9} {rows:7} rows {phase}  origin {cell['origin']:8.0f}/s"
-          f"  pgcache {cell['pgcache']:8.0f}/s  {100 * cell['hits']:3.0f} % hits  {cell['ratio']:7.2f}× (bound {BOUND})"
+          f"  pgcache {cell['pgcache']:8.0f}/s  {100 * cell['hits']:3.0f} % hits  {cell['ratio']:7.2f}×"
+          + (f" (bound {BOUND})" if clients == BOUNDED_CLIENTS else "")
           + (f"  the relay {cell['relay_ratio']:.2f}×, {cell['ratio_to_relay']:.2f}× of that"
              if phase == "cold" else ""), flush=True)
     return cell
 
 
-def missed(cells):
+def slower(cells):
+    """What is slower than the bound, and whether it is bounded."""
     for cell in cells:
         if cell["ratio"] < BOUND:
-            yield (f"cliff, {counted(cell['clients'])}, {cell['rows']} rows, {cell['phase']}: "
-                   f"{cell['ratio']}× the origin's requests per second, bound {BOUND}")
+            yield (cell["clients"] == BOUNDED_CLIENTS,
+                   f"cliff, {counted(cell['clients'])}, {cell['rows']} rows, {cell['phase']}: "
+                   f"{cell['ratio']}× the origin's requests per second, {BOUND} wanted")

@@ -23,8 +23,11 @@ LAG_MIX = 10
 # Microseconds between an answer and the next request of a connection: as an application that does something with
 # it, and as one that does nothing but ask, beside which the origin has no time left to decode its own changes.
 PAUSES = (1000, 0)
-# The 99th percentile of the reads through pgcache is at most this many times the origin's own.
+# The 99th percentile of the reads through pgcache is at most this many times the origin's own. Without pauses, from
+# this share of updates on, the origin's full processor cannot decode its commits as fast as it makes them: what then
+# waits for the stream is told.
 BOUND = 1.0
+UNBOUNDED_WITHOUT_PAUSES = 30
 
 
 def create(origin):
@@ -131,7 +134,8 @@ def summary(mix, pause, requests, alone, by_round):
         print(f"    {name:8} {its['per_second']:8.0f}/s  reads p50 {its['p50_us']:7.1f} µs  p99 {its['p99_us']:7.1f} µs"
               + (f"  writes p50 {its['write_p50_us']:7.1f} µs  p99 {its['write_p99_us']:7.1f} µs" if mix else ""))
     its = cell["pgcache"]
-    print(f"    pgcache's p99 is {cell['p99_ratio']:.2f}× (bound {BOUND}); {100 * its['hits']:.1f} % hits"
+    bound = f" (bound {BOUND})" if is_bounded(cell) else ""
+    print(f"    pgcache's p99 is {cell['p99_ratio']:.2f}×{bound}; {100 * its['hits']:.1f} % hits"
           + (f"; {its['committed_per_second']:.0f} commits/s, {its['applied_per_second']:.0f} applied" if mix else ""),
           flush=True)
     return cell
@@ -190,9 +194,15 @@ def measure_lag(origin, pgcache, load):
             "p99_us": round(lags[len(lags) * 99 // 100] * 1e6, 1), "max_us": round(lags[-1] * 1e6, 1)}
 
 
-def missed(figures):
+def is_bounded(cell):
+    return cell["pause_us"] > 0 or cell["updates_percent"] < UNBOUNDED_WITHOUT_PAUSES
+
+
+def slower(figures):
+    """What is slower than the bound, and whether it is bounded."""
     for cell in figures["mixes"]:
         if cell["p99_ratio"] > BOUND:
             pauses = f"pauses of {cell['pause_us']} µs" if cell["pause_us"] else "no pauses"
-            yield (f"writes, {cell['updates_percent']} % updates, {pauses}: p99 of the reads {cell['p99_ratio']}× the "
-                   f"origin's, bound {BOUND}")
+            yield (is_bounded(cell),
+                   f"writes, {cell['updates_percent']} % updates, {pauses}: p99 of the reads {cell['p99_ratio']}× the "
+                   f"origin's, {BOUND} wanted")
