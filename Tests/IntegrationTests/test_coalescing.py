@@ -6,6 +6,8 @@ import pytest
 import wire as w
 from waiting import wait_until
 
+ONE_REACTOR = True
+
 SCHEMA = """
 create table item (id int primary key, name text, price int);
 insert into item select i, 'item ' || i, i from generate_series(1, 3000) i;

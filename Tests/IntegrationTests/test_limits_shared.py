@@ -4,6 +4,8 @@ import pytest
 import wire as w
 from twins import PROTOCOLS, Twins
 
+ONE_REACTOR = True
+
 SCHEMA = """
 create table item (id int primary key, tenant int, name text);
 insert into item select i, i % 3, 'item ' || i from generate_series(1, 60) i;

@@ -24,7 +24,7 @@ SHOPS = {
     "psycopg": "psycopg_shop.py DSN",
 }
 # Requests: the first ones as fast as they come, whatever the stream has told; of the rest hits are counted in the last.
-RUSHED, WARM_UP, MEASURED = 250, 500, 300
+RUSHED, WARM_UP, MEASURED = 150, 350, 200
 PRODUCTS, CUSTOMERS, ORDERS = 24, 10, 20
 # Of each shop; its visitors look into all of them soon.
 TABLES = 6
