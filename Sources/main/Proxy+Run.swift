@@ -287,6 +287,7 @@ extension Settings {
             var bounds = RowLimits()
             bounds.tableBytesMax = rows.tableBytesMax
             bounds.spareRows = rows.spareRows
+            bounds.fragmentsMax = rows.fragmentsMax
             bounds.fragmentBytesMax = rows.fragmentBytesMax
             bounds.populationsMax = rows.populationsMax
             bounds.admissionThreshold = memo.admissionThreshold + 1

@@ -145,8 +145,9 @@ public struct Settings: Equatable, Sendable {
         public var fragmentBytesMax = 64 << 20
         /// Tables up to this size are loaded whole.
         public var tableBytesMax = 32 << 20
-        /// Not a setting of the operator's.
+        /// These are not settings of the operator's.
         public var spareRows = RowLimits().spareRows
+        public var fragmentsMax = RowLimits().fragmentsMax
 
         public init() {}
     }

@@ -69,6 +69,8 @@ struct Parameters: Hashable {
     var fragmentBytesMax = 64 << 20
     /// First rows that are loaded beyond those that a LIMIT asks for.
     var spareRows = 1
+    /// Of one relation: with more, those that come take the place of others.
+    var fragmentsMax = 256
     /// Misses of the same fragment before it is loaded, less one.
     var admissionThreshold = 1
     var populationsMax = 2
@@ -128,6 +130,8 @@ struct Parameters: Hashable {
             drawn.lean(on: .keys)
         }
         drawn.drawRows(&random)
+        var places = Random(seed: seed, "fragments")
+        drawn.fragmentsMax = places.pick([256, 256, 256, 256, 8, 3])
         drawn.sharesBeats = random.chance(250)
         if drawn.leaning == nil, !drawn.hasRows {
             if random.chance(60) {
@@ -242,6 +246,7 @@ struct Parameters: Hashable {
             add("whole-tables-to", tableBytesMax)
             add("copies-to", fragmentBytesMax)
             add("spare-rows", spareRows)
+            add("fragments", fragmentsMax)
             add("admission", admissionThreshold)
             add("populations", populationsMax)
             add("pools-to", poolBytesMax)

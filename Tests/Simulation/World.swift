@@ -117,6 +117,7 @@ final class World: ClientObserver {
         settings.rows.isOn = parameters.hasRows
         settings.rows.tableBytesMax = parameters.tableBytesMax
         settings.rows.spareRows = parameters.spareRows
+        settings.rows.fragmentsMax = parameters.fragmentsMax
         settings.rows.fragmentBytesMax = parameters.fragmentBytesMax
         settings.rows.populationsMax = parameters.populationsMax
         if parameters.hasRows { settings.cacheBytesMax = memoBytesMax(parameters) + parameters.poolBytesMax }

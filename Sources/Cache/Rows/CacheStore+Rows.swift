@@ -25,10 +25,10 @@ extension CacheStore {
         else { return nil }
         var uses = binding.bind(query)
         var proof: RankingProof?
-        let named = named(query)
-        if !rows.covers(uses, query.links, named: named) {
+        if !rows.covers(uses, query.links, named: named(query)) {
             guard let first = firstRows(execution.statement, binding),
-                let (narrowed, needed) = rows.narrowed(uses, first), rows.covers(narrowed, query.links, named: named)
+                let (narrowed, needed) = rows.narrowed(uses, first),
+                rows.covers(narrowed, query.links, named: named(query))
             else { return nil }
             uses = narrowed
             proof = needed

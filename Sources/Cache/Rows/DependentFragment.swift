@@ -250,7 +250,7 @@ extension RowTier {
 extension RelationPool {
     mutating func keysUsed(of column: Int) {
         for index in fragments.indices where fragments[index].isOfKeys {
-            if fragments[index].fragment.constraints.first?.column == column { fragments[index].isRecent = true }
+            if fragments[index].fragment.constraints.first?.column == column { fragments.used(index) }
         }
     }
 
@@ -283,6 +283,6 @@ extension RelationPool {
 
     /// Whether one complete fragment has all rows of this one.
     func hasAll(of fragment: Fragment) -> Bool {
-        fragments.contains { $0.isComplete && $0.fragment.contains(fragment.use) }
+        fragments.index(containing: fragment.use, isComplete: true) != nil
     }
 }

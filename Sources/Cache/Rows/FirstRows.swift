@@ -125,7 +125,7 @@ extension RowTier {
             relation: population.fragment.relation,
             constraints: population.fragment.constraints
                 + [BoundConstraint(column: plan.ranking.column, test: test)])
-        pools[fragment.relation]?.fragments[index].fragment = fragment
+        pools[fragment.relation]?.fragments.update(index) { $0.fragment = fragment }
         populations[id]?.fragment = fragment
         return true
     }

@@ -13,7 +13,7 @@ import PGProtocol
 /// the moment their population is sent: from then on changes of rows that may belong to them are applied, and the
 /// population brings what was not changed since [T5].
 ///
-/// Owner: the row tier. Bounds: `fragmentsMax`.
+/// Owner: the row tier. Bounds: `RowLimits.fragmentsMax`.
 struct RelationPool {
     enum State: Equatable {
         case asked
@@ -39,8 +39,6 @@ struct RelationPool {
         var isComplete: Bool { population == nil }
     }
 
-    static let fragmentsMax = 256
-
     let relation: Relation
     var state = State.asked
     var table: PoolTable?
@@ -49,7 +47,7 @@ struct RelationPool {
     /// In the cache database: the table's number, and the types of its columns.
     var tableOID = OID(0)
     var columnTypes: [OID] = []
-    var fragments: [Loaded] = []
+    var fragments = FragmentTable()
     var dependents: [DependentFragment] = []
     /// Of other relations, on this one's fragments; or there were some.
     var hasDependents = false
@@ -73,8 +71,8 @@ struct RelationPool {
 
     /// Whether all rows that could satisfy the use are there.
     mutating func covers(_ use: BoundUse) -> Bool {
-        if let index = fragments.firstIndex(where: { $0.isComplete && $0.fragment.contains(use) }) {
-            fragments[index].isRecent = true
+        if let index = fragments.index(containing: use, isComplete: true) {
+            fragments.used(index)
             return true
         }
         // One value after the other: each may be in another fragment.
@@ -85,10 +83,8 @@ struct RelationPool {
             var one = use
             let areCovered = alternatives.allSatisfy { alternative in
                 one.constraints[position] = alternative
-                guard let index = fragments.firstIndex(where: { $0.isComplete && $0.fragment.contains(one) }) else {
-                    return false
-                }
-                fragments[index].isRecent = true
+                guard let index = fragments.index(containing: one, isComplete: true) else { return false }
+                fragments.used(index)
                 return true
             }
             if areCovered { return true }
@@ -96,9 +92,10 @@ struct RelationPool {
         return false
     }
 
-    func isLoading(_ use: BoundUse) -> Bool { fragments.contains { !$0.isComplete && $0.fragment.contains(use) } }
+    /// Whether rows that the use needs are neither there nor coming.
+    mutating func isWanting(_ use: BoundUse) -> Bool { isReady && !covers(use) && !isLoading(use) }
 
-    func mayHold(_ row: RowValues) -> Bool { fragments.contains { $0.fragment.mayMatch(row) } }
+    func isLoading(_ use: BoundUse) -> Bool { fragments.index(containing: use, isComplete: false) != nil }
 
     /// Where the images of this shape have the table's columns; false where they do not have them all.
     mutating func prepare(for shape: RelationShape) -> Bool {
@@ -177,7 +174,7 @@ struct RelationPool {
 
     private func isHeld(_ bound: BoundChange) -> Bool {
         guard case .row(_, _, let new?) = bound.extent else { return true }
-        return mayHold(new)
+        return fragments.mayHold(new)
     }
 
     private func oldImage(_ old: RowChange.OldImage) -> [ColumnImage]? {

@@ -13,6 +13,8 @@ public struct RowLimits: Equatable, Sendable {
     /// First rows of a relation that are loaded beyond those that are asked for: not every row that goes shall cost a
     /// copy.
     public var spareRows = 200
+    /// Fragments of one relation; with more, those that come take the place of others.
+    public var fragmentsMax = 256
     /// Executions in the cache database that are not answered yet.
     public var readsMax = 256
     /// Row operations that were not answered; with more the cache database is too slow to follow.

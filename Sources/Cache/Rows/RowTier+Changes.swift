@@ -209,13 +209,13 @@ extension RowTier {
         populations[id] = nil
         guard var pool = pools[fragment.relation] else { return }
         for index in pool.fragments.indices where pool.fragments[index].population == id {
-            pool.fragments[index].population = nil
+            pool.fragments.update(index) { $0.population = nil }
         }
         // What lies in it needs no place of its own any more.
         let isPinned = pool.fragments.contains { $0.isPinned && fragment.contains($0.fragment.use) }
         pool.fragments.removeAll { $0.isComplete && $0.fragment != fragment && fragment.contains($0.fragment.use) }
         if isPinned, let index = pool.fragments.firstIndex(where: { $0.fragment == fragment }) {
-            pool.fragments[index].isPinned = true
+            pool.fragments.update(index) { $0.isPinned = true }
         }
         if let column = fragment.constraints.first?.column, pool.fragments.contains(where: \.isOfKeys) {
             pool.uniteKeys(of: column)

@@ -39,8 +39,9 @@ extension RowTier {
     mutating func start(
         _ id: PopulationID, _ fragment: Fragment, replays: Bool, _ shape: (OID) -> RelationShape?
     ) -> Bool {
+        makePlace(in: fragment.relation)
         guard var pool = pools[fragment.relation], pool.isReady, !pool.covers(fragment.use),
-            !pool.isLoading(fragment.use), pool.fragments.count < RelationPool.fragmentsMax,
+            !pool.isLoading(fragment.use), pool.fragments.count < limits.fragmentsMax,
             !cleanups.contains(where: { $0.relation == fragment.relation })
         else {
             populations[id] = nil
@@ -94,7 +95,7 @@ extension RowTier {
         }
         if populations[id]?.first != nil, !narrow(id, reach ?? FirstRowsReach()) { return false }
         if let index = pools[relation]?.fragments.firstIndex(where: { $0.population == id }) {
-            pools[relation]?.fragments[index].bytes = bytes
+            pools[relation]?.fragments.update(index) { $0.bytes = bytes }
         }
         populations[id]?.state = .loaded(nextBeat)
         return true

@@ -35,24 +35,36 @@ extension RowTier {
             // Relations take turns, and with them what they hold.
             let behind = pools.keys.filter { $0.value > hand.value }.sorted()
             for relation in behind + pools.keys.filter({ $0.value <= hand.value }).sorted() {
-                guard let pool = pools[relation] else { continue }
-                for index in pool.fragments.indices {
-                    let loaded = pool.fragments[index]
-                    guard loaded.isComplete, !loaded.isPinned else { continue }
-                    if loaded.isRecent, !usesFIFO {
-                        pools[relation]?.fragments[index].isRecent = false
-                        continue
-                    }
-                    hand = relation
-                    let isLast = pool.fragments.count == 1
-                    let freed = isLast ? max(pool.bytes, 1) : max(loaded.bytes, 1)
-                    if !isLast { pools[relation]?.bytesRemoved += loaded.bytes }
-                    counters.evictions += 1
-                    dropFragments(of: relation) { $0.fragment == loaded.fragment && $0.isComplete }
-                    return freed
-                }
+                guard let evicted = evictOne(of: relation) else { continue }
+                hand = relation
+                return evicted.bytes
             }
         }
         return nil
+    }
+
+    private mutating func evictOne(of relation: OID) -> (fragment: Fragment, bytes: Int)? {
+        guard let pool = pools[relation] else { return nil }
+        for (index, loaded) in pool.fragments.enumerated() where loaded.isComplete && !loaded.isPinned {
+            if loaded.isRecent, !usesFIFO {
+                pools[relation]?.fragments.update(index) { $0.isRecent = false }
+                continue
+            }
+            let isLast = pool.fragments.count == 1
+            if !isLast { pools[relation]?.bytesRemoved += loaded.bytes }
+            counters.evictions += 1
+            dropFragments(of: relation) { $0.fragment == loaded.fragment && $0.isComplete }
+            return (loaded.fragment, max(isLast ? pool.bytes : loaded.bytes, 1))
+        }
+        return nil
+    }
+
+    /// Where a relation has as many fragments as it may, one gives its place to another.
+    mutating func makePlace(in relation: OID) {
+        guard let count = pools[relation]?.fragments.count, count >= limits.fragmentsMax else { return }
+        // At the second look nobody has used them lately.
+        guard let (fragment, _) = evictOne(of: relation) ?? evictOne(of: relation) else { return }
+        // Too many that are all in use shall not take turns with each miss.
+        misses[missKey(relation, fragment.constraints)] = nil
     }
 }

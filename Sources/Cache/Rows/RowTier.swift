@@ -300,8 +300,10 @@ struct RowTier {
     /// - Parameters:
     ///   - links: between the uses.
     ///   - named: the relations that the statement names, itself or through others.
-    mutating func covers(_ uses: [BoundUse], _ links: [JoinLink] = [], named: [Relation]) -> Bool {
-        guard isReady, named.allSatisfy({ isMade($0) }) else { return false }
+    mutating func covers(
+        _ uses: [BoundUse], _ links: [JoinLink] = [], named: @autoclosure () -> [Relation]
+    ) -> Bool {
+        guard isReady else { return false }
         for (position, use) in uses.enumerated() {
             guard pools[use.relation]?.isReady ?? false else { return false }
             if Mutation.onlyFirstUseCovered.isOn, position > 0 { continue }
@@ -309,7 +311,7 @@ struct RowTier {
                 return false
             }
         }
-        return true
+        return named().allSatisfy { isMade($0) }
     }
 
     /// False where no rows at all are there of something that a query reads: then `covers` is false, too.
@@ -337,8 +339,9 @@ struct RowTier {
     /// Whether none of these was loaded for what it says alone.
     func isSubsumed(_ uses: [BoundUse]) -> Bool {
         uses.contains { use in
-            !use.constraints.isEmpty
-                && !(pools[use.relation]?.fragments.contains { $0.isComplete && $0.fragment == Fragment(use) } ?? false)
+            guard !use.constraints.isEmpty, let fragments = pools[use.relation]?.fragments else { return false }
+            let own = Fragment(use)
+            return !fragments.contains { $0.isComplete && $0.fragment == own }
         }
     }
 
@@ -367,12 +370,11 @@ struct RowTier {
         guard isReady else { return }
         for relation in named { make(relation) }
         for (position, use) in uses.enumerated() {
-            guard let pool = pools[use.relation] else {
+            guard let isWanting = pools[use.relation]?.isWanting(use) else {
                 if let relation = relation(use.relation) { ask(relation) }
                 continue
             }
-            guard pool.isReady, !pool.isLoading(use), !(pools[use.relation]?.covers(use) ?? false) else { continue }
-            if populate(use, pool, isPinned: isPinned) { continue }
+            if !isWanting || populate(use, isPinned: isPinned) { continue }
             if let first, first.ranking.use == position {
                 wantFirst(first, use)
             } else {
@@ -403,7 +405,8 @@ struct RowTier {
     }
 
     /// - Returns: whether there is a fragment that could be loaded for what the use says alone.
-    mutating func populate(_ use: BoundUse, _ pool: RelationPool, isPinned: Bool) -> Bool {
+    mutating func populate(_ use: BoundUse, isPinned: Bool) -> Bool {
+        guard let pool = pools[use.relation] else { return false }
         let isSmall = pool.originBytes <= min(limits.tableBytesMax, isPinned ? .max : bytesMax / 4)
         var candidates: [Fragment] = []
         if isSmall { candidates.append(Fragment(relation: use.relation, constraints: [])) }
@@ -414,21 +417,29 @@ struct RowTier {
                 continue
             }
             // The whole relation is of use to many: one miss is enough. So is one that will be asked again for sure.
-            if !fragment.isWhole, !isPinned, !isOftenMissed(use.relation, use.constraints) { return true }
+            let isFull = pool.fragments.count >= limits.fragmentsMax
+            if !fragment.isWhole, !isPinned, !isOftenMissed(use.relation, use.constraints, isFull: isFull) {
+                return true
+            }
             begin(fragment, isPinned: isPinned)
             return true
         }
         return false
     }
 
-    mutating func isOftenMissed(_ relation: OID, _ what: some Hashable) -> Bool {
+    /// - Parameter isFull: what is loaded takes the place of something else, for which it is missed once more.
+    mutating func isOftenMissed(_ relation: OID, _ what: some Hashable, isFull: Bool = false) -> Bool {
         if misses.count >= Self.missesMax { misses.removeAll(keepingCapacity: true) }
+        let key = missKey(relation, what)
+        misses[key, default: 0] += 1
+        return misses[key, default: 0] >= limits.admissionThreshold + (isFull ? 1 : 0)
+    }
+
+    func missKey(_ relation: OID, _ what: some Hashable) -> Int {
         var hasher = Hasher()
         hasher.combine(relation.value)
         hasher.combine(what)
-        let key = hasher.finalize()
-        misses[key, default: 0] += 1
-        return misses[key, default: 0] >= limits.admissionThreshold
+        return hasher.finalize()
     }
 
     @discardableResult

@@ -24,10 +24,6 @@ import Testing
             RelationShape.Column(name: "kind", type: int4, typeModifier: -1, isKey: false),
             RelationShape.Column(name: "body", type: text, typeModifier: -1, isKey: false),
         ])
-    /// The rows with kind 1.
-    private static let use = BoundUse(
-        relation: oid, constraints: [BoundConstraint(column: 1, test: .among([.integer(1)]))])
-
     private func bytes(_ number: Int) -> [UInt8] { Array("\(number)".utf8) }
 
     /// Row `id` gets this kind; its long body is left alone.
@@ -57,12 +53,11 @@ import Testing
         }.last
     }
 
-    /// A tier that copies the rows of kind 1.
-    private func copying() throws -> (RowTier, PopulationID) {
-        var tier = RowTier(limits: RowLimits(), usesFIFO: false)
+    /// A tier with a table that is too large to be there whole.
+    private func ready(_ limits: RowLimits = RowLimits()) -> RowTier {
+        var tier = RowTier(limits: limits, usesFIFO: false)
         tier.databaseReady()
-        func want() { tier.want([Self.use], named: [Self.relation], { _ in Self.relation }) }
-        want()
+        want(&tier)
         tier.schemaArrived(
             Self.oid,
             .table(
@@ -70,14 +65,34 @@ import Testing
                     relation: Self.oid, schema: "public", name: "t", columns: ["id", "kind", "body"], key: [0],
                     statements: []), originBytes: .max))
         tier.poolCreated(Self.oid, tableOID: OID(30_000), columnTypes: [Self.int4, Self.int4, Self.text])
-        want()
-        want()
+        return tier
+    }
+
+    /// A query about the rows of this kind has missed.
+    private func want(_ tier: inout RowTier, kind: Int64 = 1) {
+        tier.want([use(kind)], named: [Self.relation], { _ in Self.relation })
+    }
+
+    private func use(_ kind: Int64) -> BoundUse {
+        BoundUse(relation: Self.oid, constraints: [BoundConstraint(column: 1, test: .among([.integer(kind)]))])
+    }
+
+    /// What begins to be copied.
+    private func advance(_ tier: inout RowTier, beat: UInt64 = 0) -> [PopulationID] {
         tier.advance(
-            reachedBeat: 0, isEverythingInDoubt: false, isInvisible: { _ in false }, shape: { _ in Self.shape })
-        let plan = commands(&tier).lazy.compactMap { command -> PopulationPlan? in
-            if case .populate(let plan) = command { plan } else { nil }
-        }.first
-        return (tier, try #require(plan?.id))
+            reachedBeat: beat, isEverythingInDoubt: false, isInvisible: { _ in false }, shape: { _ in Self.shape })
+        return commands(&tier).compactMap { command in
+            if case .populate(let plan) = command { plan.id } else { nil }
+        }
+    }
+
+    /// A tier that copies the rows of kind 1.
+    private func copying() throws -> (RowTier, PopulationID) {
+        var tier = ready()
+        want(&tier)
+        want(&tier)
+        let id = try #require(advance(&tier).first)
+        return (tier, id)
     }
 
     /// The copy has the row, so the pool need not have it.
@@ -96,5 +111,37 @@ import Testing
         tier.applied(batch, missing: [1])
         #expect(tier.populations[id] == nil)
         #expect(tier.counters.givenUp == 1)
+    }
+
+    /// Where there are as many fragments as may be, what is missed once more than usual takes the place of what nobody
+    /// has used lately.
+    @Test func fragmentsThatComeTakeThePlaceOfOthers() throws {
+        var limits = RowLimits()
+        limits.fragmentsMax = 2
+        var tier = ready(limits)
+        func load(_ kind: Int64, misses: Int) {
+            for _ in 0..<misses { want(&tier, kind: kind) }
+            guard let id = advance(&tier).first else { return }
+            _ = tier.populationLoaded(id, bytes: 100, nextBeat: 0)
+            for case .merging(let sequence) in [advance(&tier)].compactMap({ _ in tier.populations[id]?.state }) {
+                tier.applied(sequence, missing: [])
+            }
+        }
+        func there() -> [Int64] {
+            (1...4).filter { tier.mayCover([use($0)], named: [Self.relation]) }
+        }
+        load(1, misses: 2)
+        load(2, misses: 2)
+        #expect(there() == [1, 2])
+        load(3, misses: 2)
+        #expect(there() == [1, 2])
+        load(3, misses: 1)
+        #expect(there() == [2, 3])
+        #expect(tier.counters.evictions == 1)
+        // What was replaced has to be missed as often again. Nobody has asked for 2 since it was passed over.
+        load(1, misses: 2)
+        #expect(there() == [2, 3])
+        load(1, misses: 1)
+        #expect(there() == [1, 3])
     }
 }
