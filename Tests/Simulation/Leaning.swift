@@ -113,6 +113,31 @@ extension Parameters {
         decodingMicroseconds = random.pick([5_000, 20_000])
     }
 
+    /// Rows make room for others all the time, while they are being read.
+    mutating func roomIsShort() {
+        isMemoOff = true
+        tableBytesMax = 0
+        fragmentBytesMax = 1 << 20
+        poolBytesMax = 18_000
+        admissionThreshold = 0
+        cacheMicroseconds = 4_000
+        populationMicroseconds = 5
+    }
+
+    /// And changes are in them long before the origin shows them to anybody [T2].
+    mutating func rowsComeEarly() {
+        isMemoOff = true
+        poolBytesMax = 1 << 30
+        admissionThreshold = 0
+        cacheMicroseconds = 5
+        populationMicroseconds = 5
+        readsPerMille = 800
+        linkMicroseconds = 5
+        decodingMicroseconds = 1
+        slowVisibilityPerMille = 300
+        slowVisibilityMicroseconds = 20_000
+    }
+
     /// And rows are lost, and loaded again.
     mutating func rowsComeOften(_ random: inout Random) {
         welcomeNewcomers(&random)

@@ -194,6 +194,7 @@ extension OriginDatabase {
     func makeSheet(_ transaction: Transaction) {
         var sheet = Sheet(table: tables.count)
         sheet.readers = [.staff, .guest]
+        sheet.hasRowSecurity = surroundings.parameters.startsWithPolicy
         tables.append(VersionedTable())
         catalogVersions[0].state.sheet = sheet
         // Where sessions have search paths of their own, the oracle takes `public` to be in them.

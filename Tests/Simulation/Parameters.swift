@@ -49,6 +49,8 @@ struct Parameters: Hashable {
     /// Roles, rights and the table `sheet` change: of a thousand statements about them, how many do that.
     var changesCatalog = false
     var catalogChangesPerMille = 20
+    /// `sheet` shows everybody their own rows from the beginning on.
+    var startsWithPolicy = false
     /// pgcache may create its event trigger, which tells of changes of the schema in the stream.
     var allowsEventTriggers = false
     /// Milliseconds between what others change behind the proxy's back, about.
@@ -130,8 +132,18 @@ struct Parameters: Hashable {
             drawn.lean(on: .keys)
         }
         drawn.drawRows(&random)
+        // Each from a stream of its own: the other parameters of a seed stay what they were.
         var places = Random(seed: seed, "fragments")
-        drawn.fragmentsMax = places.pick([256, 256, 256, 256, 8, 3])
+        drawn.fragmentsMax = places.pick([256, 256, 256, 8, 3, 2])
+        if drawn.leaning == .rows, drawn.newcomersPerMille == 0 {
+            switch places.below(1000) {
+            case ..<60: drawn.roomIsShort()
+            case ..<110: drawn.rowsComeEarly()
+            default: break
+            }
+        }
+        var policies = Random(seed: seed, "policies")
+        drawn.startsWithPolicy = drawn.changesCatalog && policies.chance(300)
         drawn.sharesBeats = random.chance(250)
         if drawn.leaning == nil, !drawn.hasRows {
             if random.chance(60) {
@@ -234,6 +246,7 @@ struct Parameters: Hashable {
         add("shares-beats", sharesBeats)
         if changesCatalog {
             add("catalog-changes", "\(catalogChangesPerMille)/1000")
+            add("policy", startsWithPolicy)
             add("event-trigger", allowsEventTriggers)
             add("administrator-every", "\(administratorMilliseconds)ms")
             add("poll", "\(catalogPollMilliseconds)ms")

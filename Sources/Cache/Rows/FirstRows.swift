@@ -152,12 +152,15 @@ extension Fragment {
     /// behind some value.
     fileprivate func reach(beyond use: BoundUse, _ ranking: Ranking) -> BoundConstraint? {
         guard relation == use.relation else { return nil }
-        let lacking = constraints.filter { wanted in !use.constraints.contains { $0.implies(wanted) } }
-        guard lacking.count == 1, lacking[0].column == ranking.column else { return nil }
-        switch lacking[0].test {
-        case .isNotNull: return lacking[0]
-        case .range(.some, nil) where ranking.isDescending: return lacking[0]
-        case .range(nil, .some) where !ranking.isDescending: return lacking[0]
+        var lacking: BoundConstraint?
+        for wanted in constraints where !use.constraints.contains(where: { $0.implies(wanted) }) {
+            guard lacking == nil, wanted.column == ranking.column else { return nil }
+            lacking = wanted
+        }
+        switch lacking?.test {
+        case .isNotNull: return lacking
+        case .range(.some, nil) where ranking.isDescending: return lacking
+        case .range(nil, .some) where !ranking.isDescending: return lacking
         default: return nil
         }
     }

@@ -39,12 +39,12 @@ struct FragmentTable: RandomAccessCollection {
 
     mutating func used(_ index: Int) { fragments[index].isRecent = true }
 
-    /// A fragment that has every row that could satisfy the use.
+    /// A fragment that has every row that could satisfy the use, or is being loaded with them.
     func index(containing use: BoundUse, isComplete: Bool) -> Int? {
         let wanted = fences.isEmpty ? [] : use.constraints.compactMap(Fence.init)
-        return first { first, end in
+        return search { first, end in
             for fence in fences[first..<end] where !wanted.contains(where: { fence.contains($0) }) {
-                // Where it is not certain what is wanted, the fragments themselves have to say it.
+                // The mutant asks for something else, of which fences say nothing.
                 if !Mutation.fragmentCoversWiderUse.isOn { return false }
             }
             return true
@@ -56,7 +56,7 @@ struct FragmentTable: RandomAccessCollection {
     /// Whether a row like this may belong to one of them.
     func mayHold(_ row: RowValues) -> Bool {
         let places = fences.isEmpty ? [] : row.columns.map { Fence.place($0) }
-        return first { first, end in
+        return search { first, end in
             for fence in fences[first..<end] where places.indices.contains(fence.column) {
                 if let place = places[fence.column], !fence.contains(place) { return false }
             }
@@ -67,7 +67,7 @@ struct FragmentTable: RandomAccessCollection {
     }
 
     /// - Parameter mayBe: whether a fragment may be it by its fences.
-    private func first(_ mayBe: (Int, Int) -> Bool, where isIt: (RelationPool.Loaded) -> Bool) -> Int? {
+    private func search(_ mayBe: (Int, Int) -> Bool, where isIt: (RelationPool.Loaded) -> Bool) -> Int? {
         var first = 0
         for index in fragments.indices {
             let end = fenceEnds[index]
