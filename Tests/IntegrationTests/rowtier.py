@@ -46,10 +46,12 @@ def survives(stage: Stage, change, *reads):
     `change` is SQL, or does it.
     """
     proxy = stage.proxy
-    for read in reads:
-        stage.warm(read)
-    before = loads(proxy)
     with stage.origin.connect(proxy.database) as direct:
+        # What fixtures have created has been told of: it would be a change of the schema.
+        proxy.settle(direct)
+        for read in reads:
+            stage.warm(read)
+        before = loads(proxy)
         direct.execute(change) if isinstance(change, str) else change(direct)
         proxy.settle(direct)
     stage.run(*[(read, HIT) for read in reads])
