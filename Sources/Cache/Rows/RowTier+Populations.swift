@@ -39,9 +39,9 @@ extension RowTier {
     mutating func start(
         _ id: PopulationID, _ fragment: Fragment, replays: Bool, _ shape: (OID) -> RelationShape?
     ) -> Bool {
-        makePlace(in: fragment.relation)
-        guard var pool = pools[fragment.relation], pool.isReady, !pool.covers(fragment.use),
-            !pool.isLoading(fragment.use), pool.fragments.count < limits.fragmentsMax,
+        let isWanted = pools[fragment.relation]?.isWanting(fragment.use) ?? false
+        if isWanted { makePlace(in: fragment.relation) }
+        guard isWanted, var pool = pools[fragment.relation], pool.fragments.count < limits.fragmentsMax,
             !cleanups.contains(where: { $0.relation == fragment.relation })
         else {
             populations[id] = nil
